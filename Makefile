@@ -1,0 +1,50 @@
+# The same targets for a person and for CI. `make demo` needs Go alone; `make test` also a C
+# compiler for the race detector; what `make interop` needs is in interop/README.md.
+
+GO ?= go
+BIN := bin/fairlead
+LINT_VERSION := v2.15.0
+LINT := .tools/golangci-lint-$(LINT_VERSION)/golangci-lint
+INTEROP := FAIRLEAD_INTEROP=1 FAIRLEAD_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -v
+FUZZTIME ?= 20s
+
+.PHONY: help build demo test lint bench interop conformance fuzz
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## bin/fairlead, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/fairlead
+
+demo: build ## the gateway with two instances of a sample service, until Ctrl-C
+	$(BIN) demo
+
+test: ## every test in Go, with the race detector where there is a C compiler
+	@if command -v "$$($(GO) env CC)" >/dev/null; then race=-race; else \
+		echo "no C compiler: without the race detector"; fi; \
+	set -x; $(GO) test $$race ./...
+
+lint: $(LINT) ## formatting and the linters of .golangci.yml
+	$(LINT) run ./...
+
+$(LINT):
+	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+bench: build ## the numbers of bench/README.md, beside nginx and HAProxy
+	bench/run
+
+interop: build ## the built gateway with services and clients that others wrote
+	interop/prepare
+	$(INTEROP) -timeout 12m ./interop/
+
+conformance: build ## the WebSocket cases of the Zowe API Mediation Layer; needs Go alone
+	$(INTEROP) -timeout 3m -run '^TestZowe' ./interop/
+
+fuzz: ## every fuzz target for FUZZTIME (20s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		list=$$($(GO) test -list '^Fuzz' "$$pkg"); \
+		for target in $$(echo "$$list" | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+		done; \
+	done

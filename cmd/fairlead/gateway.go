@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/accesslog"
+	"github.com/fairlead-gateway/fairlead/internal/admin"
+	"github.com/fairlead-gateway/fairlead/internal/auth"
+	"github.com/fairlead-gateway/fairlead/internal/config"
+	"github.com/fairlead-gateway/fairlead/internal/eureka"
+	"github.com/fairlead-gateway/fairlead/internal/provider"
+	"github.com/fairlead-gateway/fairlead/internal/proxy"
+	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+)
+
+// A gateway is everything that one configuration makes, wired together. startGateway builds
+// it in order, once; stop ends it.
+type gateway struct {
+	log       *slog.Logger
+	level     *slog.LevelVar
+	accessLog *accesslog.Logger
+	registry  *eureka.Registry // nil: off
+	provider  *eureka.Provider // nil: off
+	manager   *provider.Manager
+	server    *proxy.Server
+	users     atomic.Pointer[auth.Users]    // of admin
+	defaults  atomic.Pointer[config.Config] // what the provider reads anew at Refresh
+	keypair   *proxy.Keypair                // the registry's certificate; nil: off
+
+	registryListener net.Listener
+	registryTLS      *tls.Config
+	cancel           context.CancelFunc
+	wg               sync.WaitGroup
+	failed           chan error // capacity 1: what ended on its own
+
+	mu     sync.Mutex // guards the following
+	config *config.Config
+}
+
+// startGateway binds every address, starts every part, and returns when the gateway serves.
+func startGateway(c *config.Config, stdout, stderr io.Writer) (*gateway, error) {
+	g := &gateway{config: c, level: new(slog.LevelVar), failed: make(chan error, 1)}
+	g.log = newLogger(stderr, c.Log.Format, g.level)
+	if err := g.build(c, stdout); err != nil {
+		g.release()
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	g.cancel = cancel
+	g.run(ctx)
+	return g, nil
+}
+
+func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// build makes the parts in the order of their needs and starts none of them.
+func (g *gateway) build(c *config.Config, stdout io.Writer) error {
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return c.ErrorAt("dataDir", err, "name a directory that this user may write")
+	}
+	var err error
+	if g.accessLog, err = accesslog.Open(c.AccessLog, stdout, g.log); err != nil {
+		return c.ErrorAt("accessLog.path", err, "name a file that this user may write, or \"-\" for standard output")
+	}
+	users, err := admin.OpenUsers(c.Admin, c.DataDir, g.log)
+	if err != nil {
+		return c.ErrorAt("admin", err, "")
+	}
+	g.users.Store(users)
+	g.store(c)
+
+	pool := upstream.NewPool()
+	var providers []provider.Provider
+	if c.Registry.On() {
+		g.registry = eureka.NewRegistry(c.Registry, g.log)
+		users, err := c.Registry.Auth.Open()
+		if err != nil {
+			return c.ErrorAt("registry.auth", err, "")
+		}
+		g.registry.SetUsers(users)
+		g.provider = &eureka.Provider{
+			Registry: g.registry, Pool: pool, Log: g.log,
+			Defaults:    func() route.Policy { return g.defaults.Load().Defaults },
+			ForgetAfter: func() time.Duration { return g.defaults.Load().Registry.ForgetAfter },
+		}
+		providers = append(providers, g.provider)
+	}
+	g.manager = provider.New(pool, g.log, providers...)
+	if g.registry != nil {
+		g.registry.Programmed = g.programmed
+	}
+	g.server = proxy.New(proxy.Options{Table: g.manager.Table, AccessLog: g.accessLog, Log: g.log, EurekaOn: g.registry != nil})
+	g.server.Admin = admin.New(admin.Options{
+		Sessions: &g.server.Sessions, Table: g.manager.Table, Users: g.users.Load, Stopping: g.server.Stopping,
+		Registry: g.registry, Version: buildVersion(), Log: g.log,
+	})
+	settings, err := reloadable(c, g.log)
+	if err != nil {
+		return err
+	}
+	if err := g.server.Apply(*settings); err != nil {
+		return err
+	}
+	return g.listen(c)
+}
+
+// store sets what parts read again after a reload.
+func (g *gateway) store(c *config.Config) {
+	g.defaults.Store(c)
+	g.level.Set(c.Log.SlogLevel())
+}
+
+// reloadable makes what the data plane may swap while it runs.
+func reloadable(c *config.Config, log *slog.Logger) (*proxy.Reloadable, error) {
+	tlsConfig, err := c.Upstream.TLS.Load(log)
+	if err != nil {
+		return nil, c.ErrorAt("upstream.tls", err, "")
+	}
+	users, err := c.Auth.Basic.Open()
+	if err != nil {
+		return nil, c.ErrorAt("auth.basic", err, "")
+	}
+	return &proxy.Reloadable{
+		TrustedProxies: c.Gateway.TrustedProxies, Limits: c.Limits, Users: users,
+		Defaults: route.DefaultEureka().Overlay(c.Defaults), Dialer: &upstream.Dialer{TLS: tlsConfig},
+	}, nil
+}
+
+// listen binds the gateway's and the registry's addresses, or none of them.
+func (g *gateway) listen(c *config.Config) error {
+	generated := sync.OnceValues(func() (*proxy.Keypair, error) { return proxy.GeneratedKeypair(c.DataDir) })
+	if err := g.server.Listen(c.Gateway.ListenersOrDefault(), generated); err != nil {
+		return placeListenError(c, err)
+	}
+	if g.registry == nil {
+		return nil
+	}
+	var err error
+	if t := c.Registry.TLS; t.CertFile != "" {
+		g.keypair, err = proxy.LoadKeypair(t.CertFile, t.KeyFile)
+	} else {
+		g.keypair, err = generated()
+	}
+	if err != nil {
+		return c.ErrorAt("registry.tls.certFile", err, "")
+	}
+	if g.registryTLS, err = c.Registry.ServerTLS(g.keypair.Get); err != nil {
+		return c.ErrorAt("registry.tls", err, "")
+	}
+	g.registryTLS.Certificates, g.registryTLS.GetCertificate = nil, g.keypair.Get // so that a reload can change it
+	if g.registryListener, err = net.Listen("tcp", c.Registry.ListenAddress()); err != nil {
+		return c.ErrorAt("registry.address", err, portHint)
+	}
+	return nil
+}
+
+const portHint = "another process may have the port: choose a free one, or stop that process"
+
+// placeListenError names the line of the configuration that a listener's error is about.
+func placeListenError(c *config.Config, err error) error {
+	var e *proxy.ListenError
+	if !errors.As(err, &e) {
+		return err
+	}
+	hint := ""
+	if e.Key == "address" {
+		hint = portHint
+	}
+	return c.ErrorAt(fmt.Sprintf("gateway.listeners[%d].%s", e.Index, e.Key), e.Err, hint)
+}

@@ -1,0 +1,79 @@
+// Command fairlead is an API gateway whose home ground is the WebSocket.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/fairlead-gateway/fairlead/internal/admin"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+type commandLine struct {
+	Run     runCommand     `cmd:"" help:"Run the gateway."`
+	Demo    demoCommand    `cmd:"" help:"Run a gateway, a registry and two instances of a sample service on loopback."`
+	Check   checkCommand   `cmd:"" help:"Check the configuration and what it names, without starting."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	var cl commandLine
+	parser := kong.Must(&cl,
+		kong.Name("fairlead"),
+		kong.Description("An API gateway whose home ground is the WebSocket."),
+		kong.UsageOnError(),
+	)
+	ctx, err := parser.Parse(os.Args[1:])
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "fairlead: %v\nfairlead: hint: see fairlead --help\n", err)
+		os.Exit(exitUsage)
+	}
+	if err := ctx.Run(); err != nil {
+		if !errors.Is(err, errReported) {
+			fmt.Fprintf(os.Stderr, "fairlead: %v\n", err)
+		}
+		os.Exit(exitFailed)
+	}
+}
+
+// errReported is a failure of which everything has been said already.
+var errReported = errors.New("failed")
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run() error {
+	v := buildVersion()
+	_, err := fmt.Printf("fairlead %s (%s)\n", v.Version, v.Commit)
+	return err
+}
+
+// version is set by the linker for releases.
+var version = "0.1.0-dev"
+
+// buildVersion says what this binary was built from, as far as the build knows.
+func buildVersion() admin.Version {
+	v := admin.Version{Version: version, Build: "n/a", Commit: "n/a"}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return v
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			v.Commit = s.Value
+		case "vcs.time":
+			v.Build = s.Value
+		}
+	}
+	return v
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/admin"
+	"github.com/fairlead-gateway/fairlead/internal/config"
+	"github.com/fairlead-gateway/fairlead/internal/eureka"
+)
+
+type runCommand struct {
+	Config string `placeholder:"FILE" help:"Configuration (fairlead.yaml). Without one the defaults serve." type:"path"`
+}
+
+// Run serves until SIGTERM or SIGINT. SIGHUP, and a change of the file, reload it.
+func (c *runCommand) Run() error {
+	conf, err := config.Load(c.Config)
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	g, err := startGateway(conf, os.Stdout, os.Stderr)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	changed := config.Watch(ctx, c.Config, g.log)
+	for {
+		select {
+		case <-changed:
+			g.reload(c.Config)
+		case err := <-g.failed:
+			g.stop()
+			return err
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				g.reopen()
+				g.reload(c.Config)
+				continue
+			}
+			g.log.Info("stopping", "signal", sig.String(), "sessions", g.server.Sessions.Len())
+			go cutShort(signals)
+			g.stop()
+			return nil
+		}
+	}
+}
+
+// cutShort lets a second SIGTERM or SIGINT end the process at once.
+func cutShort(signals <-chan os.Signal) {
+	for sig := range signals {
+		if sig != syscall.SIGHUP {
+			os.Exit(exitFailed)
+		}
+	}
+}
+
+// run starts what the gateway is made of. Each part ends when ctx does.
+func (g *gateway) run(ctx context.Context) {
+	g.wg.Go(func() { g.watch("routes", g.manager.Run(ctx)) })
+	if g.registry != nil {
+		g.wg.Go(func() { g.watch("registry", g.registry.Run(ctx)) })
+		g.wg.Go(func() { g.watch("registry listener", g.serveRegistry(ctx)) })
+		g.log.Info("listening", "name", "registry", "address", g.registryListener.Addr().String())
+	}
+	g.wg.Go(func() { g.watch("listener", g.server.Serve()) })
+	for _, b := range g.server.Bound() {
+		g.log.Info("listening", "name", b.Name, "address", b.Address)
+	}
+}
+
+// watch reports a part that ended with an error: the process then stops.
+func (g *gateway) watch(part string, err error) {
+	if err == nil {
+		return
+	}
+	select {
+	case g.failed <- fmt.Errorf("%s: %w", part, err):
+	default: // another was first
+	}
+}
+
+// stop ends live sessions with 1001, waits for them within gateway.shutdownTimeout, writes
+// their lines, and ends every part. The registry serves until the sessions are gone.
+func (g *gateway) stop() {
+	g.mu.Lock()
+	timeout := g.config.Gateway.ShutdownTimeout
+	g.mu.Unlock()
+	if timeout == 0 {
+		timeout = 10 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	g.server.Shutdown(ctx)
+	g.cancel()
+	g.wg.Wait()
+	g.release()
+}
+
+// release gives back what build has opened.
+func (g *gateway) release() {
+	if g.registryListener != nil {
+		g.registryListener.Close()
+	}
+	if g.accessLog != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := g.accessLog.Close(ctx); err != nil {
+			g.log.Error("access log not finished", "err", err)
+		}
+	}
+}
+
+// reopen begins new log files after a rotation.
+func (g *gateway) reopen() {
+	if err := g.accessLog.Reopen(); err != nil {
+		g.log.Error("access log not reopened", "err", err)
+	}
+}
+
+// reload reads the configuration again. A bad one keeps the old one and says why; what only
+// a restart can change is named.
+func (g *gateway) reload(path string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	next, err := config.Load(path)
+	if err == nil {
+		err = g.apply(next)
+	}
+	if err != nil {
+		g.log.Error("configuration not reloaded, the old one stays", "err", err)
+		return
+	}
+	for _, key := range config.Diff(g.config, next) {
+		g.log.Warn("restart needed", "key", key)
+	}
+	g.config = next
+	g.log.Info("configuration reloaded", "file", path)
+}
+
+// apply swaps in what may change while the gateway runs, or nothing of it.
+func (g *gateway) apply(c *config.Config) error {
+	settings, err := reloadable(c, g.log)
+	if err != nil {
+		return err
+	}
+	users, err := admin.OpenUsers(c.Admin, g.config.DataDir, g.log)
+	if err != nil {
+		return c.ErrorAt("admin", err, "")
+	}
+	registryUsers, err := c.Registry.Auth.Open()
+	if err != nil {
+		return c.ErrorAt("registry.auth", err, "")
+	}
+	if err := g.server.ReloadCertificates(); err != nil {
+		return placeListenError(c, err)
+	}
+	if g.keypair != nil {
+		if err := g.keypair.Reload(); err != nil {
+			return c.ErrorAt("registry.tls.certFile", err, "")
+		}
+	}
+	if err := g.server.Apply(*settings); err != nil {
+		return err
+	}
+	g.users.Store(users)
+	if g.registry != nil {
+		g.registry.SetUsers(registryUsers)
+	}
+	g.store(c)
+	if g.provider != nil {
+		g.provider.Refresh()
+	}
+	return nil
+}
+
+// programmed waits until the table holds what the registry had at generation.
+func (g *gateway) programmed(ctx context.Context, generation uint64) {
+	if g.provider.Published(ctx, generation) == nil {
+		_ = g.manager.Settled(ctx) // bounded by ctx; the answer goes out either way
+	}
+}
+
+func (g *gateway) serveRegistry(ctx context.Context) error {
+	return eureka.Serve(ctx, g.registryListener, g.registry.Handler(), g.registryTLS,
+		eureka.ServeOptions{Plain: g.config.Registry.Plain, Log: g.log})
+}

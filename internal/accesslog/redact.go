@@ -1,0 +1,67 @@
+package accesslog
+
+import (
+	"net/url"
+	"strings"
+)
+
+// redacted stands for the value of a query key that looks like a secret.
+const redacted = "<redacted>"
+
+// secretKeys are the query keys whose values never reach a log (agc-gatewayapi.md,
+// section 2), in lower case.
+var secretKeys = map[string]bool{
+	"secret": true, "password": true, "pwd": true, "passwd": true, "key": true, "token": true, "pat": true,
+	"accesskey": true, "accesstoken": true, "credential": true, "sas": true,
+	"personalaccesstoken": true, "personal.access.token": true, "access_token": true, "api_key": true, "apikey": true,
+}
+
+// RedactQuery replaces the values of secret-like keys, and of the keys named in extra, by
+// "<redacted>". Keys count in any case and any percent-encoding; everything else stays byte for byte.
+func RedactQuery(rawQuery string, extra ...string) string {
+	if !strings.Contains(rawQuery, "=") {
+		return rawQuery
+	}
+	var b strings.Builder
+	for i := 0; i < len(rawQuery); {
+		end := len(rawQuery)
+		if j := strings.IndexAny(rawQuery[i:], "&;"); j >= 0 {
+			end = i + j
+		}
+		pair := rawQuery[i:end]
+		if name, value, ok := strings.Cut(pair, "="); ok && value != "" && isSecret(name, extra) {
+			pair = name + "=" + redacted
+		}
+		b.WriteString(pair)
+		if end < len(rawQuery) {
+			b.WriteByte(rawQuery[end])
+		}
+		i = end + 1
+	}
+	return b.String()
+}
+
+func isSecret(name string, extra []string) bool {
+	if plain, err := url.QueryUnescape(name); err == nil {
+		name = plain
+	}
+	name = strings.ToLower(name)
+	if secretKeys[name] {
+		return true
+	}
+	for _, e := range extra {
+		if strings.EqualFold(e, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// RedactTarget redacts the query of a target or URL.
+func RedactTarget(target string, extra ...string) string {
+	path, query, ok := strings.Cut(target, "?")
+	if !ok {
+		return target
+	}
+	return path + "?" + RedactQuery(query, extra...)
+}

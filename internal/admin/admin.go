@@ -1,0 +1,196 @@
+// Package admin serves /application/**: health, version, the live list of sessions and what
+// else an operator asks of a running gateway. It reads its owners' state; it keeps none.
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"html"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fairlead-gateway/fairlead/internal/auth"
+	"github.com/fairlead-gateway/fairlead/internal/eureka"
+	"github.com/fairlead-gateway/fairlead/internal/proxy"
+	"github.com/fairlead-gateway/fairlead/internal/route"
+)
+
+// Options are what the endpoints read. All are required but Registry.
+type Options struct {
+	Sessions *proxy.Sessions
+	Table    func() *route.Table
+	Users    func() *auth.Users // who may use the protected endpoints; a reload may change it
+	Stopping func() bool        // true once the gateway shuts down: health turns 503
+	Registry *eureka.Registry   // nil: the embedded registry is off
+	Version  Version
+	Log      *slog.Logger
+}
+
+// Version says which build runs.
+type Version struct {
+	Version string `json:"version"`
+	Build   string `json:"buildNumber"`
+	Commit  string `json:"commitHash"`
+}
+
+type server struct{ Options }
+
+// New returns the handler of /application/**.
+func New(o Options) http.Handler {
+	s := &server{o}
+	mux := http.NewServeMux()
+	for _, e := range []struct {
+		path, methods string // in the order of an Allow header
+		open          bool   // for everyone
+		handlers      []http.HandlerFunc
+	}{
+		{"/application/health", "GET", true, []http.HandlerFunc{s.health}},
+		{"/application/info", "GET", true, []http.HandlerFunc{s.info}},
+		{"/application/version", "GET", true, []http.HandlerFunc{s.version}},
+		{"/application/websockets", "GET", false, []http.HandlerFunc{s.listSessions}},
+		{"/application/websockets/{id}", "GET, DELETE", false, []http.HandlerFunc{s.getSession, s.closeSession}},
+		{"/application/routes", "GET", false, []http.HandlerFunc{s.routes}},
+		{"/application/services", "GET", false, []http.HandlerFunc{s.services}},
+	} {
+		guard := s.protected
+		if e.open {
+			guard = func(h http.HandlerFunc) http.Handler { return h }
+		}
+		for i, method := range strings.Split(e.methods, ", ") {
+			mux.Handle(method+" "+e.path, guard(e.handlers[i]))
+		}
+		mux.Handle(e.path, guard(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Allow", e.methods)
+			writeError(w, http.StatusMethodNotAllowed, "ZWEAO405E", "org.zowe.apiml.common.methodNotAllowed",
+				"The request method has been disabled and cannot be used for the requested resource.")
+		}))
+	}
+	mux.Handle("/", s.protected(func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, http.StatusNotFound, "ZWEAM104E", "org.zowe.apiml.common.endPointNotFound",
+			"The endpoint you are looking for '"+r.URL.EscapedPath()+"' could not be located")
+	}))
+	return mux
+}
+
+// protected lets in who has credentials of admin.users, over TLS or from loopback: a
+// password does not travel in clear text, and is not asked for where it would.
+func (s *server) protected(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if r.TLS == nil && !fromLoopback(r) {
+			writeError(w, http.StatusForbidden, "ZWEAT403E", "org.zowe.apiml.security.forbidden",
+				"Protected endpoints are served over TLS, or to clients on loopback")
+			return
+		}
+		if _, err := s.Users().Authenticate(r); err != nil {
+			s.denied(w, r, err)
+			return
+		}
+		h(w, r)
+	})
+}
+
+func (s *server) denied(w http.ResponseWriter, r *http.Request, err error) {
+	var e *auth.Error
+	if !errors.As(err, &e) {
+		e = &auth.Error{Status: http.StatusServiceUnavailable, Reason: err.Error()}
+	}
+	s.Log.Info("admin request refused", "client", r.RemoteAddr, "path", r.URL.EscapedPath(), "reason", e.Reason)
+	switch e.Status {
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", e.Challenge)
+		writeError(w, e.Status, "ZWEAO402E", "org.zowe.apiml.common.unauthorized",
+			"The request has not been applied because it lacks valid authentication credentials.")
+	default:
+		writeError(w, e.Status, "ZWEAO503E", "org.zowe.apiml.common.serviceUnavailable",
+			"The server is not ready to handle the request: authentication is not available")
+	}
+}
+
+func fromLoopback(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().IsLoopback()
+}
+
+// health has the shape that Zowe's start-up checker reads (zowe.md, section 5.8).
+func (s *server) health(w http.ResponseWriter, _ *http.Request) {
+	type object = map[string]any
+	status, code := "UP", http.StatusOK
+	if s.Stopping() {
+		status, code = "OUT_OF_SERVICE", http.StatusServiceUnavailable
+	}
+	services, gateways, discovery := []string{"gateway"}, 1, "DOWN"
+	catalog := "DOWN"
+	if s.Registry != nil {
+		discovery = "UP"
+		for _, in := range s.Registry.Instances() {
+			id := in.ServiceID()
+			if !slices.Contains(services, id) {
+				services = append(services, id)
+			}
+			if in.Status != eureka.Up {
+				continue
+			}
+			switch id {
+			case "gateway":
+				gateways++
+			case "apicatalog":
+				catalog = "UP"
+			}
+		}
+	}
+	authState := "DOWN"
+	if s.Users() != nil {
+		authState = "UP"
+	}
+	writeJSON(w, code, actuatorType, object{
+		"status": status,
+		"components": object{
+			"gateway": object{"status": status, "details": object{
+				"discovery": discovery, "auth": authState, "gatewayCount": gateways, "apicatalog": catalog,
+			}},
+			"discoveryComposite": object{"status": discovery, "components": object{
+				"discoveryClient": object{"status": discovery, "details": object{"services": services}},
+			}},
+		},
+	})
+}
+
+func (s *server) info(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, actuatorType, map[string]any{
+		"build": map[string]string{"name": "fairlead", "version": s.Version.Version, "commit": s.Version.Commit},
+	})
+}
+
+// version keeps Zowe's two members; both name this build.
+func (s *server) version(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, "application/json", map[string]Version{"zowe": s.Version, "apiml": s.Version})
+}
+
+// actuatorType is what Spring Boot's actuator answers with where the client does not ask
+// for another of its types.
+const actuatorType = "application/vnd.spring-boot.actuator.v3+json"
+
+func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"messages":[]}`)
+	}
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client is gone if this fails
+}
+
+// writeError answers in Zowe's error document (zowe.md, section 5.9).
+func writeError(w http.ResponseWriter, status int, number, key, content string) {
+	writeJSON(w, status, "application/json", map[string]any{"messages": []map[string]string{{
+		"messageType": "ERROR", "messageNumber": number, "messageContent": html.EscapeString(content), "messageKey": key,
+	}}})
+}

@@ -1,0 +1,231 @@
+// Package auth says who a client is: basic credentials against htpasswd lines with bcrypt.
+package auth
+
+import (
+	"bufio"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// BasicConfig names who may log in. Both may be given; none: nobody is asked.
+type BasicConfig struct {
+	// Users are htpasswd lines with bcrypt, "name:$2y$…". Default none.
+	Users []string `yaml:"users"`
+
+	// UsersFile is a file of such lines, read at start and reload. Default none.
+	UsersFile string `yaml:"usersFile"`
+}
+
+// Open reads the configured users; nil without an error when none are configured.
+func (c BasicConfig) Open() (*Users, error) {
+	if len(c.Users) == 0 && c.UsersFile == "" {
+		return nil, nil //nolint:nilnil // nobody configured is no error
+	}
+	all := newUsers()
+	if len(c.Users) > 0 {
+		if err := all.read(strings.NewReader(strings.Join(c.Users, "\n")), "users"); err != nil {
+			return nil, err
+		}
+	}
+	if c.UsersFile != "" {
+		f, err := os.Open(c.UsersFile)
+		if err != nil {
+			return nil, fmt.Errorf("usersFile: %w", err)
+		}
+		defer f.Close()
+		if err := all.read(f, c.UsersFile); err != nil {
+			return nil, err
+		}
+	}
+	if len(all.hashes) == 0 {
+		return nil, fmt.Errorf("%s: no user in it", c.UsersFile)
+	}
+	return all, nil
+}
+
+// An Identity is a client that was recognised.
+type Identity struct {
+	User   string
+	Method string // basic
+}
+
+// An Error is a client that was not let in, with the answer it gets.
+type Error struct {
+	Status    int    // 401, or 503 when credentials cannot be checked in time
+	Challenge string // WWW-Authenticate, if Status is 401
+	Reason    string // for the log, never for the client
+}
+
+func (e *Error) Error() string { return e.Reason }
+
+// Bounds on what is read and remembered.
+const (
+	maxUsersFile   = 4 << 20
+	maxCredential  = 1 << 10 // bytes of user and password together
+	maxRemembered  = 1024
+	rememberFor    = 5 * time.Minute
+	verifyDeadline = 10 * time.Second
+)
+
+// challenge asks for basic credentials (RFC 7617).
+const challenge = `Basic realm="Realm"`
+
+// Users are names with their bcrypt hashes. They are immutable once open; what has been
+// verified is remembered for a while, as a keyed hash, because clients poll.
+type Users struct {
+	hashes map[string][]byte
+	dummy  []byte // checked for names that do not exist, so that they take as long
+	key    [32]byte
+	slots  chan struct{} // bounds the bcrypt runs under way: each takes a core for tens of milliseconds
+
+	mu    sync.Mutex // guards the following
+	known map[[32]byte]time.Time
+}
+
+func newUsers() *Users {
+	u := &Users{
+		hashes: map[string][]byte{}, known: map[[32]byte]time.Time{},
+		slots: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	_, _ = rand.Read(u.key[:]) // never fails
+	return u
+}
+
+// ParseHtpasswd reads htpasswd lines; name stands in errors. Empty lines and lines that
+// begin with "#" are passed over. Only bcrypt is accepted.
+func ParseHtpasswd(r io.Reader, name string) (*Users, error) {
+	u := newUsers()
+	if err := u.read(r, name); err != nil {
+		return nil, err
+	}
+	if len(u.hashes) == 0 {
+		return nil, fmt.Errorf("%s: no user in it", name)
+	}
+	return u, nil
+}
+
+func (u *Users) read(r io.Reader, name string) error {
+	lines := bufio.NewScanner(io.LimitReader(r, maxUsersFile))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		user, hash, ok := strings.Cut(line, ":")
+		if !ok || user == "" {
+			return fmt.Errorf("%s:%d: want name:hash, as htpasswd -nB makes it", name, n)
+		}
+		if _, err := bcrypt.Cost([]byte(hash)); err != nil {
+			return fmt.Errorf("%s:%d: user %q: the hash is not bcrypt: make one with htpasswd -nB %s", name, n, user, user)
+		}
+		if _, twice := u.hashes[user]; twice {
+			return fmt.Errorf("%s:%d: user %q is there twice", name, n, user)
+		}
+		u.hashes[user] = []byte(hash)
+		if len(u.dummy) == 0 {
+			u.dummy = u.hashes[user]
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// Generate makes one htpasswd line.
+func Generate(user, password string) (string, error) {
+	if user == "" || strings.ContainsAny(user, ":\r\n") {
+		return "", fmt.Errorf("user %q: must not be empty or contain a colon or a line break", user)
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	if err != nil {
+		return "", fmt.Errorf("user %q: %w", user, err)
+	}
+	return user + ":" + string(hash), nil
+}
+
+// errBusy is a check that found no slot in time.
+var errBusy = errors.New("credentials: too many checks under way")
+
+// Verify tells whether password is the user's. It takes as long for a name that does not
+// exist. The error is that ctx ended before a core was free for the check.
+func (u *Users) Verify(ctx context.Context, user, password string) (bool, error) {
+	mac := hmac.New(sha256.New, u.key[:])
+	fmt.Fprintf(mac, "%d:%s:%s", len(user), user, password)
+	var sum [32]byte
+	mac.Sum(sum[:0])
+	if u.remembered(sum) {
+		return true, nil
+	}
+	select {
+	case u.slots <- struct{}{}:
+		defer func() { <-u.slots }()
+	case <-ctx.Done():
+		return false, fmt.Errorf("%w: %w", errBusy, ctx.Err())
+	}
+	if u.remembered(sum) { // another request has checked the same meanwhile
+		return true, nil
+	}
+	hash, exists := u.hashes[user]
+	if !exists {
+		hash = u.dummy
+	}
+	if bcrypt.CompareHashAndPassword(hash, []byte(password)) != nil || !exists {
+		return false, nil
+	}
+	u.remember(sum)
+	return true, nil
+}
+
+func (u *Users) remembered(sum [32]byte) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	until, ok := u.known[sum]
+	return ok && time.Now().Before(until)
+}
+
+func (u *Users) remember(sum [32]byte) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.known) >= maxRemembered {
+		clear(u.known) // rare, and only costs a check each
+	}
+	u.known[sum] = time.Now().Add(rememberFor)
+}
+
+// Authenticate checks the basic credentials of r. The error is an *Error.
+func (u *Users) Authenticate(r *http.Request) (*Identity, error) {
+	if u == nil {
+		return nil, &Error{Status: http.StatusServiceUnavailable, Reason: "no users are configured"}
+	}
+	user, password, ok := r.BasicAuth()
+	if !ok {
+		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "no basic credentials"}
+	}
+	if len(user)+len(password) > maxCredential {
+		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "credentials too long"}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), verifyDeadline)
+	defer cancel()
+	good, err := u.Verify(ctx, user, password)
+	switch {
+	case err != nil:
+		return nil, &Error{Status: http.StatusServiceUnavailable, Reason: err.Error()}
+	case !good:
+		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "wrong credentials"}
+	}
+	return &Identity{User: user, Method: "basic"}, nil
+}

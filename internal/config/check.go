@@ -1,0 +1,317 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/fairlead-gateway/fairlead/internal/auth"
+	"github.com/fairlead-gateway/fairlead/internal/proxy"
+)
+
+// checker judges what a Config says as a whole, each finding with its place.
+type checker struct {
+	c    *Config
+	errs Errors
+}
+
+// check returns what is wrong with c, in the order of the file.
+func check(c *Config) Errors {
+	k := &checker{c: c}
+	k.listeners()
+	k.trustedProxies()
+	k.limits()
+	k.registry()
+	k.later()
+	k.users("auth.basic", c.Auth.Basic)
+	k.users("admin", c.Admin.BasicConfig)
+	k.users("registry.auth", c.Registry.Auth.BasicConfig)
+	if _, err := c.Upstream.TLS.Load(slog.New(slog.DiscardHandler)); err != nil {
+		k.add("upstream.tls", err, "name a PEM file of certificates that this user may read")
+	}
+	if err := c.Defaults.Validate(); err != nil {
+		k.add("defaults", below("defaults", err), "")
+	}
+	if err := c.AccessLog.Check(); err != nil {
+		k.add("accessLog", below("accessLog", err), "")
+	}
+	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	k.oneOf("log.format", c.Log.Format, "text", "json")
+	k.errs.sort()
+	return k.errs
+}
+
+func (k *checker) add(key string, err error, hint string) {
+	k.errs = append(k.errs, k.c.errorAt(key, err, hint))
+}
+
+// below puts the section before an error that begins with a key of it.
+func below(section string, err error) error { return fmt.Errorf("%s.%w", section, err) }
+
+func (k *checker) oneOf(key, value string, names ...string) {
+	for _, n := range names {
+		if value == n {
+			return
+		}
+	}
+	last := len(names) - 1
+	k.add(key, fmt.Errorf("%q: want %s or %s", value, strings.Join(names[:last], ", "), names[last]), "")
+}
+
+func (k *checker) listeners() {
+	names := map[string]string{}
+	var addresses []bound
+	if k.c.Registry.On() {
+		addresses = k.address("registry.address", k.c.Registry.Address, addresses)
+	}
+	for i, l := range k.c.Gateway.Listeners {
+		key := fmt.Sprintf("gateway.listeners[%d]", i)
+		if other, taken := names[l.Name]; taken {
+			k.add(key+".name", fmt.Errorf("%q is the name of %s too", l.Name, other), "give each listener a name of its own")
+		} else {
+			names[l.Name] = key
+		}
+		addresses = k.address(key+".address", l.Address, addresses)
+		if l.TLS != nil {
+			k.tls(key+".tls", l.TLS)
+		}
+	}
+}
+
+// bound is an address that will be listened on.
+type bound struct {
+	key  string
+	host string // empty: every interface
+	port uint64
+}
+
+const hintAddress = `write host:port, as "127.0.0.1:10010", or ":10010" for every interface`
+
+// address judges the address at key and compares it with those before it.
+func (k *checker) address(key, address string, before []bound) []bound {
+	if address == "" {
+		k.add(key, errors.New("is required"), hintAddress)
+		return before
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		var ae *net.AddrError
+		if errors.As(err, &ae) {
+			err = errors.New(ae.Err)
+		}
+		k.add(key, fmt.Errorf("%q: %w", address, err), hintAddress)
+		return before
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		k.add(key, fmt.Errorf("%q: want a port from 0 to 65535", address), hintAddress)
+		return before
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = ""
+	}
+	b := bound{key, host, n}
+	for _, o := range before {
+		if n != 0 && o.port == n && (o.host == host || o.host == "" || host == "") {
+			other := o.key
+			if k.line(key) == 0 { // a default collides with what is in the file
+				key, other = other, key
+			}
+			k.add(key, fmt.Errorf("%s%s has the port %d already", other, k.where(other), n), "give each a port of its own")
+			break
+		}
+	}
+	return append(before, b)
+}
+
+// line is where key stands in the file; 0: nowhere.
+func (k *checker) line(key string) int {
+	if k.c.src == nil {
+		return 0
+	}
+	return k.c.src.places[key].line
+}
+
+func (k *checker) where(key string) string {
+	if n := k.line(key); n > 0 {
+		return fmt.Sprintf(" (line %d)", n)
+	}
+	return " (its default)"
+}
+
+func (k *checker) tls(key string, t *proxy.TLSConfig) {
+	k.pair(key, t.CertFile, t.KeyFile)
+	switch t.ClientAuth {
+	case "want", "need":
+		if t.ClientCAFile == "" {
+			k.add(key+".clientAuth", fmt.Errorf("%q: lacks clientCAFile", t.ClientAuth), "name a PEM file of the authorities whose certificates are accepted")
+		}
+	default:
+		k.oneOf(key+".clientAuth", t.ClientAuth, "", "none", "want", "need")
+	}
+	if t.ClientCAFile != "" {
+		if err := readable(t.ClientCAFile); err != nil {
+			k.add(key+".clientCAFile", err, "name a PEM file of certificates that this user may read")
+		}
+	}
+	if t.MinVersion != "" {
+		k.oneOf(key+".minVersion", t.MinVersion, "1.2", "1.3")
+	}
+}
+
+// pair judges a certificate and its key.
+func (k *checker) pair(key, certFile, keyFile string) {
+	switch {
+	case certFile == "" && keyFile == "":
+		return
+	case certFile == "":
+		k.add(key+".keyFile", errors.New("has no certFile"), "certificate and key go together; without both, a certificate is generated")
+		return
+	case keyFile == "":
+		k.add(key+".certFile", errors.New("has no keyFile"), "certificate and key go together; without both, a certificate is generated")
+		return
+	}
+	_, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err == nil {
+		return
+	}
+	var pe *fs.PathError
+	switch {
+	case errors.As(err, &pe) && pe.Path == keyFile:
+		k.add(key+".keyFile", err, "name a PEM file that this user may read")
+	case errors.As(err, &pe):
+		k.add(key+".certFile", err, "name a PEM file that this user may read")
+	default:
+		k.add(key+".certFile", fmt.Errorf("%s with %s: %w", certFile, keyFile, err), "want a PEM chain, leaf first, and the key that belongs to it")
+	}
+}
+
+// maxCAFile bounds a file of authorities, in bytes.
+const maxCAFile = 4 << 20
+
+func readable(caFile string) error {
+	info, err := os.Stat(caFile)
+	if err != nil {
+		return err
+	}
+	if info.Size() > maxCAFile {
+		return fmt.Errorf("%s: %d bytes, at most %d are read", caFile, info.Size(), maxCAFile)
+	}
+	text, err := os.ReadFile(caFile)
+	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(text) {
+		err = fmt.Errorf("%s: no certificate in it", caFile)
+	}
+	return err
+}
+
+func (k *checker) trustedProxies() {
+	for i, text := range k.c.Gateway.TrustedProxies {
+		if _, err := netip.ParseAddr(text); err == nil {
+			continue
+		}
+		if _, err := netip.ParsePrefix(text); err != nil {
+			k.add(fmt.Sprintf("gateway.trustedProxies[%d]", i), fmt.Errorf("%q is neither a network nor an address", text),
+				`write a network as "10.0.0.0/8", or an address`)
+		}
+	}
+	if d := k.c.Gateway.ShutdownTimeout; d < 0 {
+		k.add("gateway.shutdownTimeout", fmt.Errorf("%s: want more than 0", d), "")
+	}
+}
+
+// minHeaderBytes is the least that a request of an ordinary browser needs.
+const minHeaderBytes = 1 << 10
+
+func (k *checker) limits() {
+	l := k.c.Limits
+	for _, n := range []struct {
+		key   string
+		value int
+	}{{"limits.connections", l.Connections}, {"limits.sessions", l.Sessions}} {
+		if n.value < 0 {
+			k.add(n.key, fmt.Errorf("%d: want 0 (no limit) or more", n.value), "")
+		}
+	}
+	if l.HeaderBytes != 0 && l.HeaderBytes < minHeaderBytes {
+		k.add("limits.headerBytes", fmt.Errorf("%s: want 1KiB or more", l.HeaderBytes), "")
+	}
+}
+
+func (k *checker) registry() {
+	r := k.c.Registry
+	if !r.On() {
+		return
+	}
+	before := len(k.errs)
+	k.pair("registry.tls", r.TLS.CertFile, r.TLS.KeyFile)
+	if len(k.errs) > before {
+		return
+	}
+	if _, _, err := net.SplitHostPort(r.Address); err != nil {
+		return // listeners has said so
+	}
+	if err := r.Check(); err != nil {
+		k.add("registry", err, "")
+		return
+	}
+	if r.Auth.ClientCertificates {
+		if err := readable(r.TLS.ClientCAFile); err != nil {
+			k.add("registry.tls.clientCAFile", err, "name a PEM file of certificates that this user may read")
+		}
+	}
+}
+
+// later refuses what a later version will do.
+func (k *checker) later() {
+	const hint = "remove it"
+	if len(k.c.Eureka.ServiceURLs) > 0 {
+		k.add("eureka.serviceUrls", errUnavailable, hint)
+	}
+	if k.c.Kubernetes.Enabled {
+		k.add("kubernetes.enabled", errUnavailable, hint)
+	}
+	if len(k.c.Manifests) > 0 {
+		k.add("manifests", errUnavailable, hint)
+	}
+	if len(k.c.Auth.JWT.Issuers) > 0 {
+		k.add("auth.jwt.issuers", errUnavailable, hint)
+	}
+}
+
+const hintUsers = "htpasswd -nB NAME makes a line"
+
+// users judges each line by itself, then the file, then both together.
+func (k *checker) users(key string, c auth.BasicConfig) {
+	good := true
+	for i, line := range c.Users {
+		if _, err := (auth.BasicConfig{Users: []string{line}}).Open(); err != nil {
+			k.add(fmt.Sprintf("%s.users[%d]", key, i), trimmed(err, "users:1: "), hintUsers)
+			good = false
+		}
+	}
+	if c.UsersFile != "" {
+		if _, err := (auth.BasicConfig{UsersFile: c.UsersFile}).Open(); err != nil {
+			k.add(key+".usersFile", trimmed(err, "usersFile: "), hintUsers)
+			good = false
+		}
+	}
+	if _, err := c.Open(); err != nil && good {
+		k.add(key+".users", err, "name each user once")
+	}
+}
+
+// trimmed takes from the text of err what its place says already.
+func trimmed(err error, prefix string) error {
+	if text, ok := strings.CutPrefix(err.Error(), prefix); ok {
+		return errors.New(text)
+	}
+	return err
+}

@@ -1,0 +1,343 @@
+package eureka
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+)
+
+// sourceName is the Source of every route that comes from metadata.
+const sourceName = "eureka"
+
+// Metadata that says what is routed, and how. The keys are Zowe's, and Fairlead's own.
+const (
+	keyRoutes      = "apiml.routes." // + label + ".gatewayUrl" and ".serviceUrl"
+	keyApimlID     = "apiml.service.apimlId"
+	keyCORSEnabled = "apiml.corsEnabled"
+	keyCORSOrigins = "apiml.corsAllowedOrigins"
+	keyPolicy      = "fairlead."        // + field
+	keyRoutePolicy = "fairlead.routes." // + label + "." + field
+)
+
+// translation turns the instances of one service into routes.
+type translation struct {
+	policy   route.Policy // the source's defaults with operator's over them
+	operator route.Policy // what the operator has said; see route.Policy.Register
+	pool     *upstream.Pool
+}
+
+// offer is one route as one instance registered it, and what was wrong with it.
+type offer struct {
+	instance   *Instance
+	label      string
+	gatewayURL string // normalised
+	serviceURL string // normalised
+	policy     route.Policy
+	problems   []string
+	refused    bool
+}
+
+// routes translates all instances of one service, at least one, given in the order of their first
+// registration. Each instance adds its routes; where several have one gatewayUrl, the one that
+// registered UP last has its way. The result is sorted by gatewayUrl, refused routes included;
+// it is never empty, so that a service without routes is known too. UP instances become the
+// endpoints of the service.
+func (t translation) routes(instances []*Instance) []route.Route {
+	id := instances[0].ServiceID()
+	specs, problems := t.endpoints(instances)
+	byRank := slices.SortedStableFunc(slices.Values(instances), rank)
+	urlID, trouble := publicID(id, byRank)
+	problems = append(problems, trouble...)
+
+	base := route.Route{Source: sourceName, ServiceID: urlID, Service: t.pool.Service(id, specs)}
+	known := base
+	known.ID = id
+	known.Problems = problems
+	all := []route.Route{known}
+	if err := checkName(urlID); err != nil {
+		all[0].Problems = append(all[0].Problems, fmt.Sprintf("service id %s: %v", quoted(urlID), err))
+		return all
+	}
+
+	offers := make(map[string][]offer)
+	for _, in := range byRank {
+		for _, o := range offersOf(in) {
+			offers[o.gatewayURL] = append(offers[o.gatewayURL], o)
+		}
+	}
+	for _, gatewayURL := range slices.Sorted(maps.Keys(offers)) {
+		all = append(all, t.route(base, id, offers[gatewayURL]))
+	}
+	return all
+}
+
+// route makes one route of its offers; the last one wins. One that is refused gives way to an
+// earlier one that is not.
+func (t translation) route(base route.Route, id string, offers []offer) route.Route {
+	r := base
+	r.ID = id + "/" + offers[0].gatewayURL
+	r.GatewayURL = offers[0].gatewayURL
+
+	winner := -1
+	for i, o := range offers {
+		r.Problems = append(r.Problems, o.problems...)
+		if !o.refused {
+			winner = i
+		}
+	}
+	if winner < 0 {
+		return r
+	}
+	won := offers[winner]
+	for i, o := range offers {
+		if i != winner && !o.refused {
+			r.Conflicts = append(r.Conflicts, conflict(o, won)...)
+		}
+	}
+	policy, eased := t.policy.Register(won.policy, t.operator)
+	for _, field := range eased {
+		r.Problems = append(r.Problems, fmt.Sprintf("instance %s: policy %s: it may not loosen what the operator set", won.instance.ID, field))
+	}
+	r.Policy = &policy
+	r.Target = won.serviceURL
+	r.Prefixes = prefixes(r.ServiceID, r.GatewayURL)
+	return r
+}
+
+// prefixes are the new order, /{serviceId}/{gatewayUrl}, and the old, /{gatewayUrl}/{serviceId}.
+func prefixes(serviceID, gatewayURL string) []string {
+	return []string{"/" + serviceID + "/" + gatewayURL, "/" + gatewayURL + "/" + serviceID}
+}
+
+// endpoints are where the UP instances run.
+func (t translation) endpoints(instances []*Instance) (specs []upstream.Spec, problems []string) {
+	for _, in := range instances {
+		if in.Status != Up {
+			continue
+		}
+		host, port := in.Address()
+		if err := checkDialled(host, port); err != nil {
+			problems = append(problems, fmt.Sprintf("instance %s: %v", in.ID, err))
+			continue
+		}
+		spec := upstream.Spec{ID: in.ID, Scheme: "http", Host: host, Port: port}
+		if in.Secure() {
+			spec.Scheme = "https"
+		}
+		specs = append(specs, spec)
+	}
+	return specs, problems
+}
+
+// rank orders instances so that the last one wins: those that are not UP first, then by when they
+// registered UP.
+func rank(a, b *Instance) int {
+	up := func(in *Instance) int {
+		if in.Status == Up {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(up(a), up(b)), cmp.Compare(a.UpOrder, b.UpOrder))
+}
+
+// publicID is the service's id in paths: apiml.service.apimlId of the instance that wins, else id.
+func publicID(id string, byRank []*Instance) (urlID string, problems []string) {
+	for _, in := range slices.Backward(byRank) {
+		apimlID := strings.ToLower(in.Metadata[keyApimlID])
+		if apimlID == "" {
+			continue
+		}
+		if err := checkName(apimlID); err != nil {
+			problems = append(problems, fmt.Sprintf("instance %s: %s %s: %v", in.ID, keyApimlID, quoted(apimlID), err))
+			continue
+		}
+		return apimlID, problems
+	}
+	return id, problems
+}
+
+// offersOf reads the routes of one instance, one for each gatewayUrl. A key counts if "." splits it
+// into exactly four parts. Half a pair is dropped; of two labels with one gatewayUrl the later
+// in order of spelling counts, because metadata has no other order.
+func offersOf(in *Instance) []offer {
+	byURL := make(map[string]offer)
+	for _, key := range slices.Sorted(maps.Keys(in.Metadata)) {
+		label, ok := routeLabel(key, "gatewayUrl")
+		if !ok {
+			continue
+		}
+		serviceKey := keyRoutes + label + ".serviceUrl"
+		serviceURL, ok := in.Metadata[serviceKey]
+		if !ok {
+			continue
+		}
+		o := offer{
+			instance:   in,
+			label:      label,
+			gatewayURL: strings.Trim(in.Metadata[key], "/"),
+			serviceURL: "/" + strings.TrimLeft(serviceURL, "/"),
+		}
+		if err := checkGatewayURL(o.gatewayURL); err != nil {
+			o.refuse(key, in.Metadata[key], err)
+		}
+		if err := checkServiceURL(o.serviceURL); err != nil {
+			o.refuse(serviceKey, serviceURL, err)
+		}
+		o.readPolicy()
+		if before, twice := byURL[o.gatewayURL]; twice {
+			o.problem(key, o.gatewayURL, fmt.Errorf("label %s has the same and gives way", before.label))
+		}
+		byURL[o.gatewayURL] = o
+	}
+	all := make([]offer, 0, len(byURL))
+	for _, gatewayURL := range slices.Sorted(maps.Keys(byURL)) {
+		all = append(all, byURL[gatewayURL])
+	}
+	return all
+}
+
+// routeLabel takes the label out of "apiml.routes.<label>.<end>".
+func routeLabel(key, end string) (label string, ok bool) {
+	parts := strings.Split(key, ".")
+	if len(parts) != 4 || parts[0] != "apiml" || parts[1] != "routes" || parts[3] != end {
+		return "", false
+	}
+	return parts[2], true
+}
+
+// readPolicy reads what the instance says of its service, then of this route. A field that is
+// refused is left as it was, except that a route is not served at all rather than without the
+// authentication or the origins that it asked for.
+func (o *offer) readPolicy() {
+	o.readCORS()
+	own := keyRoutePolicy + o.label + "."
+	for _, prefix := range []string{keyPolicy, own} {
+		for _, key := range slices.Sorted(maps.Keys(o.instance.Metadata)) {
+			if !strings.HasPrefix(key, prefix) || prefix == keyPolicy && strings.HasPrefix(key, keyRoutePolicy) {
+				continue
+			}
+			name, value := strings.TrimPrefix(key, prefix), o.instance.Metadata[key]
+			err := o.policy.Set(name, value)
+			switch {
+			case err == nil:
+			case name == "auth" || name == "websocket.allowedOrigins":
+				o.refuse(key, value, err)
+			default:
+				o.problem(key, value, err)
+			}
+		}
+	}
+}
+
+// readCORS reads the origins that Zowe's CORS metadata allows. They add to the gateway's own
+// origin, unless apiml.corsEnabled is false; corsEnabled alone adds nothing.
+func (o *offer) readCORS() {
+	list, ok := o.instance.Metadata[keyCORSOrigins]
+	if !ok || strings.EqualFold(strings.TrimSpace(o.instance.Metadata[keyCORSEnabled]), "false") {
+		return
+	}
+	allowed := []string{}
+	for origin := range strings.SplitSeq(list, ",") {
+		origin = strings.TrimSpace(origin)
+		if origin == "" {
+			continue
+		}
+		var one route.Policy
+		if err := one.Set("websocket.allowedOrigins", origin); err != nil {
+			o.problem(keyCORSOrigins, origin, err)
+			continue
+		}
+		allowed = append(allowed, origin)
+	}
+	o.policy.WebSocket.AllowedOrigins = allowed
+}
+
+func (o *offer) refuse(key, value string, err error) {
+	o.problem(key, value, err)
+	o.refused = true
+}
+
+func (o *offer) problem(key, value string, err error) {
+	o.problems = append(o.problems, fmt.Sprintf("instance %s: %s %s: %v", o.instance.ID, key, quoted(value), err))
+}
+
+// conflict tells how lost differs from won.
+func conflict(lost, won offer) (conflicts []string) {
+	if lost.serviceURL != won.serviceURL {
+		conflicts = append(conflicts, fmt.Sprintf("serviceUrl: instance %s has %s, instance %s has %s and wins",
+			lost.instance.ID, quoted(lost.serviceURL), won.instance.ID, quoted(won.serviceURL)))
+	}
+	if fields := won.policy.Differences(lost.policy); len(fields) > 0 {
+		conflicts = append(conflicts, fmt.Sprintf("policy %s: instances %s and %s differ, the latter wins",
+			strings.Join(fields, ", "), lost.instance.ID, won.instance.ID))
+	}
+	return conflicts
+}
+
+// checkGatewayURL judges a normalised gatewayUrl: segments that a path can hold, none of them
+// empty, and no escapes, because an escaped slash must match nothing.
+func checkGatewayURL(s string) error {
+	switch {
+	case s == "":
+		return errors.New("it is empty")
+	case strings.Contains(s, "://"):
+		return errors.New("it is an absolute URL")
+	case strings.Contains(s, "//"):
+		return errors.New("empty segment")
+	case strings.Contains(s, "%"):
+		return errors.New("percent-escape in it")
+	}
+	return route.CheckPath("/" + s)
+}
+
+// checkServiceURL judges a normalised serviceUrl.
+func checkServiceURL(s string) error {
+	if strings.Contains(s, "://") {
+		return errors.New("it is an absolute URL")
+	}
+	return route.CheckPath(s)
+}
+
+// checkName judges a service id, which is one segment of a path.
+func checkName(s string) error {
+	if strings.Contains(s, "/") {
+		return errors.New("slash in it")
+	}
+	return checkGatewayURL(s)
+}
+
+// checkDialled judges where an instance says that it listens. The host is sent in a header.
+func checkDialled(host string, port int) error {
+	if port < 1 || port > 65535 {
+		return fmt.Errorf("port %d: want 1 to 65535", port)
+	}
+	if host == "" {
+		return errors.New("host name is empty")
+	}
+	if net.ParseIP(host) != nil {
+		return nil
+	}
+	for _, c := range []byte(host) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte("/\\?#@:[]%\"<>", c) >= 0 {
+			return fmt.Errorf("host name %s: byte %q in it", quoted(host), c)
+		}
+	}
+	return nil
+}
+
+// quoted is s in quotes, escaped and cut to a length that a list can show.
+func quoted(s string) string {
+	const limit = 120
+	if len(s) > limit {
+		return fmt.Sprintf("%q...", s[:limit])
+	}
+	return fmt.Sprintf("%q", s)
+}

@@ -1,0 +1,200 @@
+// Package loop is the engine under a relay: it runs what belongs to one session one step at a time and makes
+// connections non-blocking. Here every connection has a goroutine that waits for it (Pump); pollers come under the same
+// interface.
+package loop
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+// A Task is work for a Loop. It must not block. Keep it in a field if it is posted often: a method value allocates.
+type Task func()
+
+// A Loop runs tasks one at a time, in the order in which they were posted, on whatever goroutine is at hand: it is a
+// token, not a thread, and costs nothing while there is nothing to do. Everything that says "on the loop" may rely on
+// never running beside another task of the same Loop.
+type Loop struct {
+	mu      sync.Mutex // guards the following
+	running bool
+	queue   []Task
+	spare   []Task
+
+	// Owned by the running task.
+	buf *[]byte
+	now time.Time
+}
+
+// New returns a Loop with nothing to do.
+func New() *Loop { return new(Loop) }
+
+// Post has f run on the loop, soon, never inside the call. Any goroutine may post, with any lock held.
+func (l *Loop) Post(f Task) {
+	l.mu.Lock()
+	l.queue = append(l.queue, f)
+	idle := !l.running
+	l.running = true
+	l.mu.Unlock()
+	if idle {
+		go l.run()
+	}
+}
+
+// turn runs f on the loop: at once and in the caller's goroutine if the loop is idle, else on the goroutine that runs it
+// now. The caller is a goroutine of this package that holds no lock.
+func (l *Loop) turn(f Task) {
+	l.mu.Lock()
+	if l.running {
+		l.queue = append(l.queue, f)
+		l.mu.Unlock()
+		return
+	}
+	l.running = true
+	l.mu.Unlock()
+	l.do(f)
+	l.run()
+}
+
+// run does what is queued, by whoever holds the token, and gives the token back.
+func (l *Loop) run() {
+	for {
+		l.mu.Lock()
+		if len(l.queue) == 0 {
+			buf := l.buf
+			l.buf = nil
+			l.running = false
+			l.mu.Unlock()
+			if buf != nil {
+				readBuffers.Put(buf)
+			}
+			return
+		}
+		batch := l.queue
+		l.queue, l.spare = l.spare[:0], nil
+		l.mu.Unlock()
+		for _, f := range batch {
+			l.do(f)
+		}
+		clear(batch)
+		l.mu.Lock()
+		l.spare = batch[:0]
+		l.mu.Unlock()
+	}
+}
+
+func (l *Loop) do(f Task) {
+	l.now = time.Time{}
+	f()
+}
+
+// Now is the time at which the running task began to ask for it. On the loop only.
+func (l *Loop) Now() time.Time {
+	if l.now.IsZero() {
+		l.now = time.Now()
+	}
+	return l.now
+}
+
+// BufferSize is the size of a Loop's buffer in bytes.
+const BufferSize = 64 << 10
+
+// Buffer is scratch space of BufferSize bytes that is valid until the running task returns. It comes from a pool: a loop
+// with nothing to do holds none. On the loop only.
+func (l *Loop) Buffer() []byte {
+	if l.buf == nil {
+		l.buf = readBuffers.Get().(*[]byte)
+	}
+	return *l.buf
+}
+
+// readBuffers holds the scratch space of loops that are idle.
+var readBuffers = sync.Pool{New: func() any {
+	b := make([]byte, BufferSize)
+	return &b
+}}
+
+// A Timer posts its task when its time has come. All methods are called on the loop only. The task may still come once
+// after Stop or Reset: it has to look at the time itself.
+type Timer struct {
+	l *Loop
+	f Task
+	t *time.Timer
+}
+
+// NewTimer returns a stopped Timer that will run f on the loop.
+func (l *Loop) NewTimer(f Task) *Timer { return &Timer{l: l, f: f} }
+
+// Reset has the task run once after d, instead of any time set before.
+func (t *Timer) Reset(d time.Duration) {
+	if t.t == nil {
+		t.t = time.AfterFunc(d, t.fire)
+		return
+	}
+	t.t.Reset(d)
+}
+
+// Stop forgets the time that was set.
+func (t *Timer) Stop() {
+	if t.t != nil {
+		t.t.Stop()
+	}
+}
+
+func (t *Timer) fire() { t.l.turn(t.f) }
+
+// Events are what a Stream has become ready for.
+type Events uint8
+
+const (
+	// Readable comes once, then not again until Read has returned ErrAgain.
+	Readable Events = 1 << iota
+	// Writable comes once after Write has returned ErrAgain, and each time that Queued has fallen from HighWater or
+	// more to LowWater or less.
+	Writable
+)
+
+// The marks of a Stream that takes everything and queues it (TLS). A caller stops writing at HighWater: the queue then
+// never holds more than HighWater and one write.
+const (
+	HighWater = 64 << 10
+	LowWater  = 16 << 10
+)
+
+var (
+	// ErrAgain means "not now": an event will tell when. It is returned as it is, never wrapped.
+	ErrAgain = errors.New("try again")
+	// ErrTruncated means that a TLS connection ended inside a record. (crypto/tls hides an end without close_notify
+	// between two records: that is io.EOF.)
+	ErrTruncated = errors.New("tls connection cut off")
+)
+
+// A Stream is one connection, made non-blocking. All methods are called on its loop only, and none blocks. After Close or
+// Abort the others return net.ErrClosed, and no event comes any more.
+type Stream interface {
+	// Read reads what is there. n > 0 may come together with ErrAgain. io.EOF: the peer sent FIN or close_notify;
+	// ErrTruncated: its TLS was cut off; any other error: the connection is lost.
+	Read(p []byte) (int, error)
+	// Write takes what fits, and says ErrAgain if that is not all: Writable comes later. A TLS stream takes all and
+	// says so in Queued.
+	Write(p []byte) (int, error)
+	// Queued is how many bytes of what Write took are still in this process.
+	Queued() int
+	// Unacked is how many bytes the kernel has that the peer has not acknowledged (of the ciphertext, with TLS), or -1
+	// where the system does not tell. With Queued it shows whether a slow peer reads at all.
+	Unacked() int
+	// CloseWrite sends FIN (after close_notify, with TLS) behind everything that Write took. Nothing may be written
+	// after it.
+	CloseWrite() error
+	// Close gives the connection back. What the kernel has is still sent, what is Queued is dropped.
+	Close()
+	// Abort resets the connection (RST) and drops everything.
+	Abort()
+	// Handle says who is told of events, and starts them: Readable comes at once. It is called once.
+	Handle(h Handler)
+}
+
+// A Handler is told, on the loop, what its Stream is ready for.
+type Handler interface {
+	Ready(l *Loop, ev Events)
+}

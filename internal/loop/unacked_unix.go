@@ -1,0 +1,6 @@
+//go:build unix && !linux
+
+package loop
+
+// unacked is -1: there is no portable way to ask.
+func unacked(int) int { return -1 }

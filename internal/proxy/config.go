@@ -1,0 +1,89 @@
+package proxy
+
+import (
+	"slices"
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/unit"
+)
+
+// Config is the section gateway of fairlead.yaml.
+type Config struct {
+	// Listeners are the addresses on which clients are served. Default: HTTPS on :10010
+	// with a generated certificate, and HTTP on :10080. A change needs a restart.
+	Listeners []ListenerConfig `yaml:"listeners"`
+
+	// TrustedProxies are networks (CIDR, or single addresses) whose X-Forwarded-For,
+	// X-Forwarded-Proto, X-Forwarded-Host and Forwarded headers are believed and extended.
+	// Default: none; what other peers send in these headers is replaced. Danger: a network
+	// that clients can reach from lets them choose the address in the log.
+	TrustedProxies []string `yaml:"trustedProxies"`
+
+	// ShutdownTimeout bounds, in time, how long a stop waits for live sessions to answer
+	// the Close 1001 and for requests in flight. Default 10s.
+	ShutdownTimeout time.Duration `yaml:"shutdownTimeout"`
+}
+
+// ListenersOrDefault are the configured listeners, or HTTPS on :10010 and HTTP on :10080.
+// Listeners without a name are called after what they speak.
+func (c Config) ListenersOrDefault() []ListenerConfig {
+	if len(c.Listeners) == 0 {
+		return []ListenerConfig{{Name: "https", Address: ":10010", TLS: &TLSConfig{}}, {Name: "http", Address: ":10080"}}
+	}
+	all := slices.Clone(c.Listeners)
+	for i := range all {
+		if all[i].Name == "" && all[i].TLS != nil {
+			all[i].Name = "https"
+		} else if all[i].Name == "" {
+			all[i].Name = "http"
+		}
+	}
+	return all
+}
+
+// ListenerConfig is one listening address of the gateway.
+type ListenerConfig struct {
+	// Name stands in logs and errors. Default: https or http. Must be unique.
+	Name string `yaml:"name"`
+
+	// Address is host:port; an empty host means every interface. Required. Port 0 takes any free port.
+	Address string `yaml:"address"`
+
+	// TLS makes the listener serve https and wss. Absent: plain text. `tls: {}` uses the
+	// certificate that Fairlead generates and keeps in dataDir.
+	TLS *TLSConfig `yaml:"tls"`
+}
+
+// TLSConfig is the TLS of one listener.
+type TLSConfig struct {
+	// CertFile and KeyFile are PEM files: the chain, leaf first, and its key (ECDSA or RSA).
+	// Both or neither; neither: the generated certificate. They are read again on reload.
+	CertFile string `yaml:"certFile"`
+	KeyFile  string `yaml:"keyFile"`
+
+	// ClientCAFile is a PEM file of the authorities whose client certificates are accepted.
+	// Required when clientAuth is want or need.
+	ClientCAFile string `yaml:"clientCAFile"`
+
+	// ClientAuth asks clients for a certificate: none, want (verified if given) or need.
+	// Default none.
+	ClientAuth string `yaml:"clientAuth"`
+
+	// MinVersion is the lowest TLS version served: "1.2" or "1.3". Default "1.2".
+	MinVersion string `yaml:"minVersion"`
+}
+
+// Limits is the section limits of fairlead.yaml. Zero means the default.
+type Limits struct {
+	// Connections bounds the open client connections of all listeners together; above it
+	// new ones are closed at once and counted. Default: none but the process's file descriptors.
+	Connections int `yaml:"connections"`
+
+	// Sessions bounds the live WebSocket sessions of the gateway; above it a handshake is
+	// refused (1013 or 503, by websocket.connectFailure). Default: none.
+	Sessions int `yaml:"sessions"`
+
+	// HeaderBytes bounds the head of a request (request line and headers), in bytes.
+	// Default 64KiB. A larger head is answered 431.
+	HeaderBytes unit.Size `yaml:"headerBytes"`
+}

@@ -1,0 +1,201 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"net/http"
+	"strconv"
+
+	"github.com/fairlead-gateway/fairlead/internal/auth"
+	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+	"github.com/fairlead-gateway/fairlead/internal/websocket"
+)
+
+// A failure is a request or a handshake that does not reach its service, with both of its
+// wire answers: an HTTP status with Zowe's message, and a close code with a reason.
+type failure struct {
+	status  int
+	header  http.Header // goes with the status: Allow, WWW-Authenticate, …
+	message message
+	code    websocket.Code
+	reason  string
+	cause   string         // for the access log: what happened, in words
+	answer  *http.Response // the service's own answer to a handshake; its body may still be read
+	http    bool           // always an HTTP status, whatever websocket.connectFailure says
+}
+
+func (f *failure) Error() string { return f.cause }
+
+// A message is one entry of Zowe's error document.
+type message struct {
+	Type    string `json:"messageType"`
+	Number  string `json:"messageNumber"`
+	Content string `json:"messageContent"`
+	Action  string `json:"messageAction,omitempty"`
+	Reason  string `json:"messageReason,omitempty"`
+	Key     string `json:"messageKey"`
+}
+
+func errorMessage(number, key, format string, args ...any) message {
+	return message{Type: "ERROR", Number: number, Key: key, Content: html.EscapeString(fmt.Sprintf(format, args...))}
+}
+
+// writeJSON answers with Zowe's error document.
+func (m message) writeJSON(w http.ResponseWriter, status int) {
+	body, err := json.Marshal(map[string][]message{"messages": {m}})
+	if err != nil {
+		body = []byte(`{"messages":[]}`)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client is gone if this fails; its access-log line says so
+}
+
+// statusClientGone stands in the access log where the client went before an answer; it
+// is never sent.
+const statusClientGone = 499
+
+// Errors that serve as both answers where no more detail is due.
+var (
+	errClientGone = errors.New("client gone")
+	errResponse   = errors.New("no answer within timeouts.response")
+)
+
+// failed turns what went wrong on the way to a service into its wire answers; it is the
+// only place that does. target is what the client asked for, redacted; serviceID may be empty.
+func failed(err error, target, serviceID string) *failure {
+	var (
+		f        *failure
+		path     *route.PathError
+		hs       *websocket.HandshakeError
+		denied   *auth.Error
+		dial     *upstream.DialError
+		answered *answerError
+		netErr   interface{ Timeout() bool }
+	)
+	timeout := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errResponse) || errors.As(err, &netErr) && netErr.Timeout()
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.As(err, &path):
+		return badRequest(path.Error())
+	case errors.As(err, &hs):
+		return &failure{
+			status: hs.Status, header: hs.Header, cause: "handshake refused: " + hs.Reason, http: true,
+			message: errorMessage("ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: %s", hs.Reason),
+		}
+	case errors.As(err, &denied):
+		return deniedFailure(denied)
+	case errors.Is(err, upstream.ErrNoEndpoint):
+		return &failure{
+			status: http.StatusServiceUnavailable, cause: "no instance",
+			message: errorMessage("ZWEAG710E", "org.zowe.apiml.gateway.loadBalancerDoesNotHaveAvailableServer", "Load balancer does not have available server for client: %s", serviceID),
+			code:    websocket.ServiceRestart, reason: "Requested service " + serviceID + " does not have available instance",
+		}
+	case errors.As(err, &answered):
+		return answered.failure(target)
+	case errors.Is(err, errClientGone) || errors.Is(err, context.Canceled):
+		return &failure{status: statusClientGone, cause: "client gone", code: websocket.GoingAway, reason: "client gone"}
+	case timeout:
+		return &failure{
+			status: http.StatusGatewayTimeout, cause: "timeout: " + err.Error(),
+			message: errorMessage("ZWEAM700E", "org.zowe.apiml.common.serviceTimeout", "No response received within the allowed time: %s", "the service did not answer in time"),
+			code:    websocket.Internal, reason: "Connection timed out: the service did not answer in time",
+		}
+	case errors.As(err, &dial) && dial.Op == "tls":
+		return &failure{
+			status: http.StatusBadGateway, cause: err.Error(),
+			message: errorMessage("ZWEAM511E", "org.zowe.apiml.common.tlsError", "There was a TLS request error accessing the URL '%s': '%s'", target, "TLS handshake with the service failed"),
+			code:    websocket.Internal, reason: "TLS handshake with the service failed",
+		}
+	case errors.As(err, &dial):
+		why := "Connection refused"
+		if dial.Op == "resolve" {
+			why = "Unknown host"
+		}
+		return &failure{
+			status: http.StatusBadGateway, cause: err.Error(),
+			message: errorMessage("ZWEAG708E", "org.zowe.apiml.gateway.connectionRefused", "The request to the URL '%s' failed after retrying on all known service instances. Caused by: %s", target, why),
+			code:    websocket.Internal, reason: why,
+		}
+	default:
+		return &failure{
+			status: http.StatusBadGateway, cause: err.Error(),
+			message: errorMessage("ZWEAM701E", "org.zowe.apiml.common.serviceError", "The request to the URL '%s' has failed: %s caused by: %s", target, "the service's answer could not be read", "connection lost"),
+			code:    websocket.Internal, reason: "Connection to the service was lost during the handshake",
+		}
+	}
+}
+
+func badRequest(why string) *failure {
+	return &failure{
+		status: http.StatusBadRequest, cause: "bad request: " + why, http: true,
+		message: errorMessage("ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: %s", why),
+	}
+}
+
+func notFound(target string) *failure {
+	return &failure{
+		status: http.StatusNotFound, cause: "no route", http: true,
+		message: errorMessage("ZWEAM104E", "org.zowe.apiml.common.endPointNotFound", "The endpoint you are looking for '%s' could not be located", target),
+	}
+}
+
+func deniedFailure(e *auth.Error) *failure {
+	f := &failure{
+		status: e.Status, cause: "refused: " + e.Reason,
+		code: websocket.Unsupported, reason: "Invalid login credentials",
+		message: errorMessage("ZWEAO402E", "org.zowe.apiml.common.unauthorized", "The request has not been applied because it lacks valid authentication credentials."),
+	}
+	switch e.Status {
+	case http.StatusUnauthorized:
+		f.header = http.Header{"Www-Authenticate": {e.Challenge}}
+	case http.StatusForbidden:
+		f.message = errorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "The service accepted the authentication of the user but the user does not have access right to the resource.")
+	default:
+		f.code, f.reason = websocket.TryAgain, "Authentication is not available"
+		f.message = errorMessage("ZWEAO503E", "org.zowe.apiml.common.serviceUnavailable", "The server is not ready to handle the request: authentication is not available")
+	}
+	return f
+}
+
+// An answerError is a service that answered a handshake with something else than a good 101.
+type answerError struct {
+	resp   *http.Response // its body is open and owned by the failure's writer; nil after a bad 101
+	reason string         // why a 101 was refused; "" for any other status
+}
+
+func (e *answerError) Error() string {
+	if e.reason != "" {
+		return "service: bad 101: " + e.reason
+	}
+	return "service answered " + e.resp.Status
+}
+
+// failure follows zowe.md section 2: 401 is a matter of credentials, other statuses below
+// 500 are 1003, the rest 1011; the text is Jetty's without its class name.
+func (e *answerError) failure(target string) *failure {
+	f := &failure{status: http.StatusBadGateway, cause: e.Error(), answer: e.resp, code: websocket.Internal}
+	f.message = errorMessage("ZWEAM701E", "org.zowe.apiml.common.serviceError", "The request to the URL '%s' has failed: %s caused by: %s", target, "the service refused the WebSocket handshake", e.Error())
+	if e.reason != "" {
+		f.reason = "Failed to upgrade to websocket: the service's handshake is invalid: " + e.reason
+		return f
+	}
+	code := e.resp.StatusCode
+	f.status = code
+	f.reason = fmt.Sprintf("Failed to upgrade to websocket: Unexpected HTTP Response Status Code: %d %s", code, http.StatusText(code))
+	switch {
+	case code == http.StatusUnauthorized:
+		f.code, f.reason = websocket.Unsupported, "Invalid login credentials"
+	case code < http.StatusInternalServerError:
+		f.code = websocket.Unsupported
+	}
+	return f
+}

@@ -1,0 +1,158 @@
+package proxy
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/accesslog"
+	"github.com/fairlead-gateway/fairlead/internal/relay"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+	"github.com/fairlead-gateway/fairlead/internal/websocket"
+)
+
+// A Session is one live WebSocket session as admin lists it.
+type Session struct {
+	seq       uint64                        // order of opening; the cursor of paged lists
+	relay     atomic.Pointer[relay.Session] // nil while the handshake goes on
+	endpoint  *upstream.Endpoint
+	record    accesslog.Record // as far as it is known at the opening
+	gateway   string           // gatewayPath: the URL that the client asked for, redacted
+	service   string           // serviceUrl: the URL at the endpoint, redacted
+	serviceID string           // serviceSessionId
+	release   func()           // gives the slot at the endpoint back
+	owner     *Server
+}
+
+// A SessionView is what can be said of a session at one moment.
+type SessionView struct {
+	Seq              uint64
+	Record           accesslog.Record // counters and duration are those of now
+	GatewayPath      string
+	ServiceURL       string
+	ServiceSessionID string
+	LastActivity     time.Time
+}
+
+// view reads a session without stopping its relay.
+func (ss *Session) view() SessionView {
+	v := SessionView{Seq: ss.seq, Record: ss.record, GatewayPath: ss.gateway, ServiceURL: ss.service, ServiceSessionID: ss.serviceID}
+	var st relay.Stats
+	ss.relay.Load().Stats(&st)
+	v.Record.BytesIn, v.Record.BytesOut = st.BytesIn, st.BytesOut
+	v.Record.MessagesIn, v.Record.MessagesOut = st.MessagesIn, st.MessagesOut
+	v.Record.Duration = time.Since(ss.record.Time)
+	v.LastActivity = st.LastActivity
+	return v
+}
+
+// Sessions are the live sessions of a Server, by id and in the order of their opening.
+type Sessions struct {
+	mu      sync.Mutex // guards the following
+	byID    map[string]*Session
+	nextSeq uint64
+	drained chan struct{} // closed when the last one ends; nil unless somebody waits
+}
+
+// add lists ss. It reports false, and does nothing, when limit (0: none) is reached.
+func (l *Sessions) add(ss *Session, limit int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if limit > 0 && len(l.byID) >= limit {
+		return false
+	}
+	if l.byID == nil {
+		l.byID = make(map[string]*Session)
+	}
+	l.nextSeq++
+	ss.seq = l.nextSeq
+	l.byID[ss.record.SessionID] = ss
+	return true
+}
+
+func (l *Sessions) remove(ss *Session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.byID, ss.record.SessionID)
+	if len(l.byID) == 0 && l.drained != nil {
+		close(l.drained)
+		l.drained = nil
+	}
+}
+
+// Len is the number of live sessions.
+func (l *Sessions) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.byID)
+}
+
+// empty returns a channel that is closed once no session is left.
+func (l *Sessions) empty() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.byID) == 0 {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	if l.drained == nil {
+		l.drained = make(chan struct{})
+	}
+	return l.drained
+}
+
+// snapshot returns the sessions opened after the one numbered seq, in order.
+func (l *Sessions) snapshot(after uint64) []*Session {
+	l.mu.Lock()
+	all := make([]*Session, 0, len(l.byID))
+	for _, ss := range l.byID {
+		if ss.seq > after {
+			all = append(all, ss)
+		}
+	}
+	l.mu.Unlock()
+	slices.SortFunc(all, func(a, b *Session) int { return cmp.Compare(a.seq, b.seq) })
+	return all
+}
+
+// List returns at most limit sessions that were opened after the one numbered after (0: from
+// the first), and whether there are more.
+func (l *Sessions) List(after uint64, limit int) (views []SessionView, more bool) {
+	all := l.snapshot(after)
+	if len(all) > limit {
+		all, more = all[:limit], true
+	}
+	views = make([]SessionView, 0, len(all))
+	for _, ss := range all {
+		if ss.relay.Load() != nil {
+			views = append(views, ss.view())
+		}
+	}
+	return views, more
+}
+
+// Get returns the session with that id.
+func (l *Sessions) Get(id string) (SessionView, bool) {
+	l.mu.Lock()
+	ss := l.byID[id]
+	l.mu.Unlock()
+	if ss == nil || ss.relay.Load() == nil {
+		return SessionView{}, false
+	}
+	return ss.view(), true
+}
+
+// Close ends the session with that id by a Close frame to both sides. False: there is none.
+func (l *Sessions) Close(id string, code websocket.Code, reason, cause string) bool {
+	l.mu.Lock()
+	ss := l.byID[id]
+	l.mu.Unlock()
+	if ss == nil || ss.relay.Load() == nil {
+		return false
+	}
+	ss.relay.Load().Close(code, reason, cause)
+	return true
+}

@@ -1,0 +1,105 @@
+package relay_test
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// BenchmarkEcho is one round trip of 128 bytes through a session, beside a pair of io.Copy that knows nothing of frames.
+func BenchmarkEcho(b *testing.B) {
+	b.Run("relay", func(b *testing.B) {
+		r := newRig(b, rigOptions{})
+		echo(b, r.client, r.upstream)
+		r.finish()
+	})
+	b.Run("relay_tls", func(b *testing.B) {
+		r := newRig(b, rigOptions{tlsClient: true})
+		echo(b, r.client, r.upstream)
+		r.finish()
+	})
+	b.Run("copy", func(b *testing.B) {
+		cOuter, cInner := pair(b, false, false)
+		uOuter, uInner := pair(b, false, false)
+		var wg sync.WaitGroup
+		// Hidden from io.Copy, or it splices: a gateway cannot where it looks at frames.
+		wg.Go(func() { _, _ = io.Copy(struct{ io.Writer }{uInner}, struct{ io.Reader }{cInner}) })
+		wg.Go(func() { _, _ = io.Copy(struct{ io.Writer }{cInner}, struct{ io.Reader }{uInner}) })
+		echo(b, &peer{t: b, Conn: cOuter, mask: true}, &peer{t: b, Conn: uOuter})
+		for _, c := range []net.Conn{cOuter, uOuter, cInner, uInner} {
+			_ = c.Close()
+		}
+		wg.Wait()
+	})
+}
+
+func echo(b *testing.B, client, upstream *peer) {
+	b.Helper()
+	up, down := client.text(string(make([]byte, 128))), upstream.text(string(make([]byte, 128)))
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		buf := make([]byte, len(up))
+		for {
+			if _, err := io.ReadFull(upstream, buf); err != nil {
+				return
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := upstream.Write(down); err != nil {
+				return
+			}
+		}
+	})
+	buf := make([]byte, len(down))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := client.Write(up); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(client, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+	close(stop)
+	_, _ = client.Write(up)
+	wg.Wait()
+}
+
+// BenchmarkBulk is one direction under load, in frames of 16 KiB.
+func BenchmarkBulk(b *testing.B) {
+	for name, o := range map[string]rigOptions{"plain": {}, "tls_client": {tlsClient: true}} {
+		b.Run(name, func(b *testing.B) {
+			r := newRig(b, o)
+			frame := r.upstream.text(string(make([]byte, 16<<10)))
+			b.SetBytes(int64(len(frame)))
+			b.ReportAllocs()
+			var wg sync.WaitGroup
+			n := 0
+			wg.Go(func() { _, _ = io.Copy(io.Discard, r.client) })
+			for b.Loop() {
+				if _, err := r.upstream.Write(frame); err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+			r.upstream.fin()
+			_ = r.upstream.Close()
+			r.finish()
+			wg.Wait()
+		})
+	}
+}
+
+// finish ends a session whose peers are of no further interest.
+func (r *rig) finish() {
+	r.t.Helper()
+	r.session.Close(away, "", "test")
+	_ = r.client.Close()
+	_ = r.upstream.Close()
+	r.owner.result()
+}

@@ -1,0 +1,137 @@
+// Package relay passes the bytes of one session between a client and an upstream. It reads frame headers as they go by,
+// so it can speak to either side between two frames, and it brings every session to its end as the design's table
+// "Closing" says. It makes no system call of its own: loop.Stream does. Read in this order: Start, Session.ready,
+// flow.walk, then close.go.
+package relay
+
+import (
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/loop"
+	"github.com/fairlead-gateway/fairlead/internal/websocket"
+)
+
+// A Side is one connection of a session, after its handshake, and the bytes already read from it.
+type Side struct {
+	Stream  loop.Stream // of the Loop that is given to Start; the session closes it
+	Head    []byte      // read during the handshake, not yet passed on; it is relayed first
+	Deflate bool        // permessage-deflate was agreed: its frames may carry RSV1 (websocket.Agreed.Deflate)
+}
+
+// A Policy says what a session may do. It is immutable and may be shared by all sessions of a route. The zero Policy
+// relays everything and only sets the bounds that keep a dead session from living for ever (Stall, CloseTimeout).
+type Policy struct {
+	MaxMessage int64 // payload of a message in bytes, as its frame headers announce it; 0: no limit
+	MaxFrame   int64 // payload of a frame in bytes; 0: no limit
+
+	// Idle ends a session in which neither peer has sent a frame for so long; 0: never. The gateway's own Pings and
+	// their answers are no life.
+	Idle         time.Duration
+	IdleMessages bool          // only data counts as life, not a relayed Ping or Pong
+	MaxAge       time.Duration // since Start; 0: none
+
+	// Stall ends a session if a peer that has bytes waiting for it takes none for so long. 0: 60s. Negative: never; a
+	// peer that stops reading then holds the session and up to 192 KiB for each direction.
+	Stall time.Duration
+
+	Ping time.Duration // the gateway pings both peers so often; 0: never
+	// Pong is how long after a Ping a peer may send nothing at all before it counts as dead. 0: twice Ping, at most 10s.
+	Pong time.Duration
+
+	CloseTimeout time.Duration // bounds every step of an end; 0: 5s
+}
+
+func (p *Policy) stall() time.Duration {
+	if p.Stall == 0 {
+		return time.Minute
+	}
+	return max(p.Stall, 0)
+}
+
+func (p *Policy) pong() time.Duration {
+	if p.Pong <= 0 {
+		return min(2*p.Ping, 10*time.Second)
+	}
+	return p.Pong
+}
+
+func (p *Policy) closeTimeout() time.Duration {
+	if p.CloseTimeout <= 0 {
+		return 5 * time.Second
+	}
+	return p.CloseTimeout
+}
+
+// By says who ended a session.
+type By uint8
+
+// The three who can. The zero By stands for none.
+const (
+	Client By = iota + 1
+	Upstream
+	Gateway
+)
+
+func (b By) String() string {
+	switch b {
+	case Client:
+		return "client"
+	case Upstream:
+		return "upstream"
+	case Gateway:
+		return "gateway"
+	}
+	return ""
+}
+
+// The causes that this package gives a Result. A caller of Close brings its own: "shutdown", "policy", ...
+const (
+	CauseHandshake  = "close handshake"  // both peers' Closes crossed
+	CauseUnanswered = "close unanswered" // one peer sent a Close, the other went or kept silent
+	CauseClientFIN  = "client fin"       // client sent FIN without a Close
+	CauseClientLost = "client lost"      // client was reset, or timed out
+	CauseLost       = "upstream lost"    // upstream sent FIN or was reset without a Close
+	CauseCut        = "cut"              // a side was lost inside a frame, so the other was reset
+	CausePong       = "pong timeout"
+	CauseIdle       = "idle timeout"
+	CauseMaxAge     = "maximum duration"
+	CauseTooBig     = "message too big"
+	CauseProtocol   = "protocol error"
+	CauseSlow       = "slow reader"
+)
+
+// Stats are the counters of a session. In is from the client, out is to the client; bytes are those of whole frames,
+// headers included, as they were relayed. What the gateway says itself (Ping, Close) is not counted.
+type Stats struct {
+	BytesIn, BytesOut       int64
+	FramesIn, FramesOut     int64
+	MessagesIn, MessagesOut int64
+	LastActivity            time.Time // of either peer: last byte received; before the first, the time of Start
+	Held                    int64     // bytes that wait in this process for a slow reader
+}
+
+// A Result says how a session ended.
+type Result struct {
+	Stats
+	Code      websocket.Code // of the first Close that was seen or sent to the client; 0: none
+	Reason    string
+	By        By
+	Cause     string
+	Discarded int64 // bytes received that nobody could be given, because the end had begun or the other side was lost
+}
+
+// A Verdict is what a client is told when its upstream went without a Close.
+type Verdict struct {
+	Code   websocket.Code // 0: 1011
+	Reason string
+}
+
+// An Owner is told what happens to its session. Both methods run on the loop and must not block.
+type Owner interface {
+	// Lost is called at most once, when the upstream went without a Close and the client still waits for one. why is
+	// CauseLost, CausePong or CauseSlow.
+	Lost(s *Session, why string) Verdict
+	// Done is called exactly once, last: the session has given both streams back and holds nothing any more. It never
+	// runs inside Start or Close.
+	Done(s *Session, r *Result)
+}

@@ -1,0 +1,309 @@
+package route
+
+import (
+	"encoding"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/unit"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+)
+
+// off is the duration that says so.
+const off = time.Duration(-1)
+
+// field is all that there is to know about one field of a Policy.
+type field struct {
+	name string
+
+	// set parses value into the field.
+	set func(p *Policy, value string) error
+
+	// check judges a value that came from a file.
+	check func(p *Policy) error
+
+	// overlay copies the field from over if it is said there.
+	overlay func(p, over *Policy)
+
+	// guard makes the field at least as tight as the operator's, if he said it, and tells whether
+	// it had to. Nil: a field that registered metadata may set as it likes.
+	guard func(p, operator *Policy) bool
+
+	// differs compares the field of two policies.
+	differs func(a, b *Policy) bool
+}
+
+// fields is the table behind Set, Overlay, Register and Validate, in the order of the struct.
+// It is never written.
+var fields = []field{
+	text("websocket.connectFailure", func(p *Policy) *ConnectFailure { return &p.WebSocket.ConnectFailure }, nil),
+	duration("websocket.closeTimeout", func(p *Policy) *time.Duration { return &p.WebSocket.CloseTimeout }, false, shorter),
+	duration("websocket.idleTimeout", func(p *Policy) *time.Duration { return &p.WebSocket.IdleTimeout }, true, shorter),
+	text("websocket.idleCounts", func(p *Policy) *IdleCounts { return &p.WebSocket.IdleCounts }, prefer(Messages)),
+	duration("websocket.maxDuration", func(p *Policy) *time.Duration { return &p.WebSocket.MaxDuration }, true, shorter),
+	size("websocket.maxMessageSize", func(p *Policy) *unit.Size { return &p.WebSocket.MaxMessageSize }),
+	size("websocket.maxFrameSize", func(p *Policy) *unit.Size { return &p.WebSocket.MaxFrameSize }),
+	duration("websocket.pingInterval", func(p *Policy) *time.Duration { return &p.WebSocket.PingInterval }, true, nil),
+	duration("websocket.pongTimeout", func(p *Policy) *time.Duration { return &p.WebSocket.PongTimeout }, false, nil),
+	origins("websocket.allowedOrigins", func(p *Policy) *[]string { return &p.WebSocket.AllowedOrigins }),
+	count("websocket.maxSessions", func(p *Policy) *int { return &p.WebSocket.MaxSessions }),
+	text("websocket.failover", func(p *Policy) *Failover { return &p.WebSocket.Failover }, nil),
+	text("websocket.drain", func(p *Policy) *Wait { return &p.WebSocket.Drain }, nil),
+	text("websocket.onUnhealthy", func(p *Policy) *Wait { return &p.WebSocket.OnUnhealthy }, nil),
+	text("loadBalancing", func(p *Policy) *upstream.Balance { return &p.LoadBalancing }, nil),
+	text("auth", func(p *Policy) *Auth { return &p.Auth }, prefer(AuthBasic)),
+	text("hostHeader", func(p *Policy) *HostHeader { return &p.HostHeader }, nil),
+	duration("timeouts.connect", func(p *Policy) *time.Duration { return &p.Timeouts.Connect }, false, shorter),
+	duration("timeouts.handshake", func(p *Policy) *time.Duration { return &p.Timeouts.Handshake }, false, shorter),
+	duration("timeouts.response", func(p *Policy) *time.Duration { return &p.Timeouts.Response }, true, shorter),
+	duration("timeouts.request", func(p *Policy) *time.Duration { return &p.Timeouts.Request }, true, shorter),
+	duration("timeouts.backendRequest", func(p *Policy) *time.Duration { return &p.Timeouts.BackendRequest }, true, shorter),
+}
+
+// laterFields are fields that a later version will have, or trees of such fields.
+var laterFields = []string{
+	"websocket.failoverBuffer", "websocket.failoverTimeout", "websocket.drainWindow",
+	"websocket.messageRate", "websocket.maxSessionsPerClient", "retries",
+}
+
+// Set parses value into the field of that name, as registered metadata spells them:
+// "websocket.idleTimeout" and "30s", a list with commas, `off` for a duration that may be. The
+// error names both; p is then as it was.
+func (p *Policy) Set(name, value string) error {
+	value = strings.TrimSpace(value)
+	for _, f := range fields {
+		if f.name != name {
+			continue
+		}
+		next := *p
+		err := f.set(&next, value)
+		if err == nil {
+			err = f.check(&next)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		*p = next
+		return nil
+	}
+	for _, later := range laterFields {
+		if name == later || strings.HasPrefix(name, later+".") {
+			return fmt.Errorf("%s %q: %w", name, value, errUnavailable)
+		}
+	}
+	return fmt.Errorf("%s %q: unknown field of a route policy", name, value)
+}
+
+// Validate judges a policy that was decoded from a file; the error names the field.
+func (p *Policy) Validate() error {
+	for _, f := range fields {
+		if err := f.check(p); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+// Overlay returns p with the fields that over says.
+func (p Policy) Overlay(over Policy) Policy {
+	for _, f := range fields {
+		f.overlay(&p, &over)
+	}
+	return p
+}
+
+// Register returns p, which is a source's defaults with the operator's policy over them, with the
+// fields that registered says. Where operator says one of authentication, origins, timeouts or
+// limits, the tighter of both holds; eased names the fields in which registered asked for more.
+// What only the source's defaults say, registered may change both ways.
+func (p Policy) Register(registered, operator Policy) (result Policy, eased []string) {
+	result = p.Overlay(registered)
+	for _, f := range fields {
+		if f.guard != nil && f.guard(&result, &operator) {
+			eased = append(eased, f.name)
+		}
+	}
+	return result, eased
+}
+
+// Differences names the fields that p and other do not have in common.
+func (p Policy) Differences(other Policy) (names []string) {
+	for _, f := range fields {
+		if f.differs(&p, &other) {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// newField makes a field of a comparable type whose zero value is "not said". tighter returns the
+// tighter of two values that are said.
+func newField[T comparable](name string, at func(*Policy) *T, parse func(string) (T, error), tighter func(a, b T) T) field {
+	var unsaid T
+	f := field{
+		name:  name,
+		check: func(*Policy) error { return nil },
+		set: func(p *Policy, value string) (err error) {
+			*at(p), err = parse(value)
+			return err
+		},
+		overlay: func(p, over *Policy) {
+			if v := *at(over); v != unsaid {
+				*at(p) = v
+			}
+		},
+		differs: func(a, b *Policy) bool { return *at(a) != *at(b) },
+	}
+	if tighter != nil {
+		f.guard = func(p, operator *Policy) bool {
+			asked, bound := *at(p), *at(operator)
+			if bound == unsaid {
+				return false
+			}
+			if asked != unsaid {
+				bound = tighter(bound, asked)
+			}
+			*at(p) = bound
+			return bound != asked
+		}
+	}
+	return f
+}
+
+func text[T ~string, P interface {
+	*T
+	encoding.TextUnmarshaler
+}](name string, at func(*Policy) *T, tighter func(a, b T) T) field {
+	return newField(name, at, func(value string) (v T, err error) {
+		return v, P(&v).UnmarshalText([]byte(value))
+	}, tighter)
+}
+
+// prefer makes a rule of a type with two values: tight is the tighter.
+func prefer[T comparable](tight T) func(a, b T) T {
+	return func(a, b T) T {
+		if a == tight {
+			return a
+		}
+		return b
+	}
+}
+
+// duration makes a field of time; mayBeOff allows a negative value and its word `off`.
+func duration(name string, at func(*Policy) *time.Duration, mayBeOff bool, tighter func(a, b time.Duration) time.Duration) field {
+	f := newField(name, at, func(value string) (time.Duration, error) {
+		if mayBeOff && (value == "off" || value == "none") {
+			return off, nil
+		}
+		d, err := unit.ParseDuration(value)
+		if err != nil {
+			return 0, err
+		}
+		if d == 0 {
+			return 0, fmt.Errorf("%q: want more than 0%s", value, orOff(mayBeOff))
+		}
+		return d, nil
+	}, tighter)
+	f.check = func(p *Policy) error {
+		if d := *at(p); d < 0 && !mayBeOff {
+			return fmt.Errorf("%s: want more than 0", d)
+		}
+		return nil
+	}
+	return f
+}
+
+func orOff(mayBeOff bool) string {
+	if mayBeOff {
+		return ", or off"
+	}
+	return ""
+}
+
+// shorter is the shorter of two times; negative is for ever.
+func shorter(a, b time.Duration) time.Duration {
+	if a < 0 || (b > 0 && b < a) {
+		return b
+	}
+	return a
+}
+
+func size(name string, at func(*Policy) *unit.Size) field {
+	f := newField(name, at, unit.ParseSize, func(a, b unit.Size) unit.Size { return min(a, b) })
+	return bounded(f, func(p *Policy) int64 { return int64(*at(p)) })
+}
+
+func count(name string, at func(*Policy) *int) field {
+	f := newField(name, at, strconv.Atoi, func(a, b int) int { return min(a, b) })
+	return bounded(f, func(p *Policy) int64 { return int64(*at(p)) })
+}
+
+// bounded makes a limit's field refuse what is no limit; zero from a file is "not said".
+func bounded(f field, get func(*Policy) int64) field {
+	f.check = func(p *Policy) error {
+		if n := get(p); n < 0 {
+			return fmt.Errorf("%d: want more than 0", n)
+		}
+		return nil
+	}
+	set := f.set
+	f.set = func(p *Policy, value string) error {
+		if err := set(p, value); err != nil {
+			return err
+		}
+		if get(p) == 0 {
+			return fmt.Errorf("%q: want more than 0", value)
+		}
+		return nil
+	}
+	return f
+}
+
+// origins makes the field of a list of origins: nil is "not said", empty is "only the gateway's own".
+func origins(name string, at func(*Policy) *[]string) field {
+	return field{
+		name: name,
+		set: func(p *Policy, value string) error {
+			list := []string{}
+			for origin := range strings.SplitSeq(value, ",") {
+				if origin = strings.TrimSpace(origin); origin != "" {
+					list = append(list, origin)
+				}
+			}
+			*at(p) = list
+			return nil
+		},
+		check: func(p *Policy) error {
+			for _, origin := range *at(p) {
+				if _, err := parseOrigin(origin); err != nil && origin != "*" {
+					return err
+				}
+			}
+			return nil
+		},
+		overlay: func(p, over *Policy) {
+			if list := *at(over); list != nil {
+				*at(p) = list
+			}
+		},
+		guard: func(p, operator *Policy) bool {
+			asked, bound := *at(p), *at(operator)
+			if bound == nil || slices.Contains(bound, "*") {
+				return false
+			}
+			if asked == nil || slices.Contains(asked, "*") {
+				*at(p) = bound
+				return true
+			}
+			kept := slices.DeleteFunc(slices.Clone(asked), func(o string) bool { return !listed(bound, o) })
+			*at(p) = kept
+			return len(kept) != len(asked)
+		},
+		differs: func(a, b *Policy) bool {
+			return (*at(a) == nil) != (*at(b) == nil) || !slices.Equal(*at(a), *at(b))
+		},
+	}
+}

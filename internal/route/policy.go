@@ -1,0 +1,231 @@
+package route
+
+import (
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/unit"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+)
+
+// Policy is how a route behaves. It has one struct and several spellings: `defaults:` in
+// fairlead.yaml, which holds for every route; Eureka metadata `fairlead.<field>`, for a service;
+// and `fairlead.routes.<routeId>.<field>`, for one of its routes. Each overlays the one before it.
+//
+// A field's zero value means "not said here". In durations a negative value means off where
+// the field allows it; metadata may say `off`. Registered metadata may tighten authentication,
+// origins, timeouts and limits that the operator has said, and never loosen them; see Register.
+type Policy struct {
+	// WebSocket is what holds for WebSocket sessions alone.
+	WebSocket WebSocket `yaml:"websocket"`
+
+	// LoadBalancing chooses among the endpoints of a service: least-sessions, round-robin or
+	// random. Default: least-sessions for a WebSocket session, round-robin for a request.
+	LoadBalancing upstream.Balance `yaml:"loadBalancing"`
+
+	// Auth is what the gateway itself asks of a client before it passes anything on: none or
+	// basic (users of auth.basic). Default none. Danger: with none, the services alone keep strangers out.
+	Auth Auth `yaml:"auth"`
+
+	// HostHeader is the Host that a service sees: endpoint (the endpoint's own host and port) or
+	// client (as the client sent it). Default: endpoint on Eureka routes, client on Gateway API routes.
+	HostHeader HostHeader `yaml:"hostHeader"`
+
+	// Timeouts bound the steps before a session or a response is under way.
+	Timeouts Timeouts `yaml:"timeouts"`
+
+	// Retries is not available in this version.
+	Retries Unavailable `yaml:"retries"`
+}
+
+// WebSocket is the part of a Policy that holds for WebSocket sessions.
+type WebSocket struct {
+	// ConnectFailure is what a client sees when the service's part of the handshake fails: close
+	// (101, then a Close with code and reason, which a browser can read) or status (the HTTP
+	// status). Default: close on Eureka routes, status on Gateway API routes.
+	ConnectFailure ConnectFailure `yaml:"connectFailure"`
+
+	// CloseTimeout bounds, in time, the wait for a peer's Close, and for the end of a frame that a
+	// Close must wait for. Default 5s.
+	CloseTimeout time.Duration `yaml:"closeTimeout"`
+
+	// IdleTimeout ends a session on which nothing that IdleCounts counts came from either side.
+	// Default 1h; negative: never. Danger: without it a half-open session may hold a place for ever.
+	IdleTimeout time.Duration `yaml:"idleTimeout"`
+
+	// IdleCounts is what keeps a session from being idle: frames (any, also Ping and Pong) or
+	// messages (data only). Default frames.
+	IdleCounts IdleCounts `yaml:"idleCounts"`
+
+	// MaxDuration ends a session of that age, whatever it does. Default none (also if negative).
+	MaxDuration time.Duration `yaml:"maxDuration"`
+
+	// MaxMessageSize ends a session with 1009 if a message is larger, in bytes as they are on the
+	// wire. Default none.
+	MaxMessageSize unit.Size `yaml:"maxMessageSize"`
+
+	// MaxFrameSize ends a session with 1009 if a frame's payload is larger, in bytes. Default none.
+	MaxFrameSize unit.Size `yaml:"maxFrameSize"`
+
+	// PingInterval is the time of silence after which the gateway pings a side. Default off (also
+	// if negative).
+	PingInterval time.Duration `yaml:"pingInterval"`
+
+	// PongTimeout is how long the gateway waits for the answer to its Ping before it takes the
+	// side for dead. Default twice PingInterval, at most 10s.
+	PongTimeout time.Duration `yaml:"pongTimeout"`
+
+	// AllowedOrigins are the origins ("https://app.example:8443") from which a browser may open a
+	// session, besides the gateway's own; "*" is any. A request without Origin is no browser's
+	// and passes. Default: none on Eureka routes (apiml.corsAllowedOrigins adds to it), any on Gateway API
+	// routes. Danger: "*" lets every web page use a session with its visitor's cookies.
+	AllowedOrigins []string `yaml:"allowedOrigins"`
+
+	// MaxSessions bounds the live sessions of a route; above it a handshake is refused (1013, or
+	// 503, by ConnectFailure). Default none.
+	MaxSessions int `yaml:"maxSessions"`
+
+	// Failover is what happens to a session whose endpoint is lost: off (the client is told by a
+	// Close). The values auto, reconnect and replay are not available in this version, so off is
+	// what a route does whatever its source's default will be.
+	Failover Failover `yaml:"failover"`
+
+	// Drain is what happens to the sessions of an endpoint that leaves: wait (they stay). Other
+	// values are not available in this version. Default wait.
+	Drain Wait `yaml:"drain"`
+
+	// OnUnhealthy is what happens to the sessions of an endpoint that is found dead: wait (they
+	// stay). Other values are not available in this version. Default wait.
+	OnUnhealthy Wait `yaml:"onUnhealthy"`
+
+	// FailoverBuffer is not available in this version.
+	FailoverBuffer Unavailable `yaml:"failoverBuffer"`
+
+	// FailoverTimeout is not available in this version.
+	FailoverTimeout Unavailable `yaml:"failoverTimeout"`
+
+	// DrainWindow is not available in this version.
+	DrainWindow Unavailable `yaml:"drainWindow"`
+
+	// MessageRate is not available in this version.
+	MessageRate Unavailable `yaml:"messageRate"`
+
+	// MaxSessionsPerClient is not available in this version.
+	MaxSessionsPerClient Unavailable `yaml:"maxSessionsPerClient"`
+}
+
+// Timeouts are the deadlines of a route. None of them cuts an open WebSocket.
+type Timeouts struct {
+	// Connect bounds resolving a name and connecting, over all its addresses. Default 5s.
+	Connect time.Duration `yaml:"connect"`
+
+	// Handshake bounds one attempt to open a session at an endpoint: connecting, TLS, and its
+	// answer. Default 30s.
+	Handshake time.Duration `yaml:"handshake"`
+
+	// Response bounds the wait for the head of a service's response, from the end of the request.
+	// Default 60s on Eureka routes, none on others; negative: none. Danger: without it a hung
+	// service holds its clients.
+	Response time.Duration `yaml:"response"`
+
+	// Request bounds a whole request, until the end of the response. Default none (also if negative).
+	Request time.Duration `yaml:"request"`
+
+	// BackendRequest bounds one attempt of a request at one endpoint, until the end of the
+	// response. Default none (also if negative).
+	BackendRequest time.Duration `yaml:"backendRequest"`
+}
+
+// Default values that hold for every source.
+const (
+	defaultCloseTimeout = 5 * time.Second
+	defaultIdleTimeout  = time.Hour
+	defaultConnect      = 5 * time.Second
+	defaultHandshake    = 30 * time.Second
+	maxPongTimeout      = 10 * time.Second
+)
+
+// DefaultEureka is what holds for routes from Eureka metadata where nobody says anything else.
+func DefaultEureka() Policy {
+	return Policy{
+		WebSocket: WebSocket{
+			ConnectFailure: CloseOnFailure,
+			CloseTimeout:   defaultCloseTimeout,
+			IdleTimeout:    defaultIdleTimeout,
+			IdleCounts:     Frames,
+			AllowedOrigins: []string{},
+			Failover:       FailoverOff,
+			Drain:          WaitForEnd,
+			OnUnhealthy:    WaitForEnd,
+		},
+		Auth:       AuthNone,
+		HostHeader: HostOfEndpoint,
+		Timeouts: Timeouts{
+			Connect:   defaultConnect,
+			Handshake: defaultHandshake,
+			Response:  60 * time.Second,
+		},
+	}
+}
+
+// Balance is how an endpoint is chosen, for a WebSocket session or for a request.
+func (p *Policy) Balance(websocket bool) upstream.Balance {
+	switch {
+	case p.LoadBalancing != "":
+		return p.LoadBalancing
+	case websocket:
+		return upstream.LeastSessions
+	}
+	return upstream.RoundRobin
+}
+
+// Limits is what a Policy means to the relay of a session. Zero: none, except CloseTimeout, which
+// is always set.
+type Limits struct {
+	MaxMessage, MaxFrame int64 // bytes
+
+	Idle         time.Duration
+	IdleMessages bool // only data messages are life
+	MaxAge       time.Duration
+	Ping, Pong   time.Duration
+	CloseTimeout time.Duration
+}
+
+// Limits returns the effective values for a session's relay.
+func (p *Policy) Limits() Limits {
+	ws := &p.WebSocket
+	l := Limits{
+		MaxMessage:   int64(max(ws.MaxMessageSize, 0)),
+		MaxFrame:     int64(max(ws.MaxFrameSize, 0)),
+		Idle:         max(ws.IdleTimeout, 0),
+		IdleMessages: ws.IdleCounts == Messages,
+		MaxAge:       max(ws.MaxDuration, 0),
+		Ping:         max(ws.PingInterval, 0),
+		CloseTimeout: positive(ws.CloseTimeout, defaultCloseTimeout),
+	}
+	if ws.IdleTimeout == 0 {
+		l.Idle = defaultIdleTimeout
+	}
+	if l.Ping > 0 {
+		l.Pong = positive(ws.PongTimeout, min(2*l.Ping, maxPongTimeout))
+	}
+	return l
+}
+
+// Effective returns the deadlines as they hold: Connect and Handshake are always set, zero in
+// the others is none.
+func (t Timeouts) Effective() Timeouts {
+	return Timeouts{
+		Connect:        positive(t.Connect, defaultConnect),
+		Handshake:      positive(t.Handshake, defaultHandshake),
+		Response:       max(t.Response, 0),
+		Request:        max(t.Request, 0),
+		BackendRequest: max(t.BackendRequest, 0),
+	}
+}
+
+func positive(d, otherwise time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return otherwise
+}

@@ -1,0 +1,356 @@
+package route
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/unit"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+	"github.com/goccy/go-yaml"
+)
+
+// everyField sets each field of a policy once, as metadata spells it.
+var everyField = []struct {
+	name, value string
+	want        Policy
+}{
+	{"websocket.connectFailure", "status", Policy{WebSocket: WebSocket{ConnectFailure: StatusOnFailure}}},
+	{"websocket.closeTimeout", "2s", Policy{WebSocket: WebSocket{CloseTimeout: 2 * time.Second}}},
+	{"websocket.idleTimeout", "30s", Policy{WebSocket: WebSocket{IdleTimeout: 30 * time.Second}}},
+	{"websocket.idleCounts", "messages", Policy{WebSocket: WebSocket{IdleCounts: Messages}}},
+	{"websocket.maxDuration", "12h", Policy{WebSocket: WebSocket{MaxDuration: 12 * time.Hour}}},
+	{"websocket.maxMessageSize", "1MiB", Policy{WebSocket: WebSocket{MaxMessageSize: 1 << 20}}},
+	{"websocket.maxFrameSize", "64KiB", Policy{WebSocket: WebSocket{MaxFrameSize: 64 << 10}}},
+	{"websocket.pingInterval", "20s", Policy{WebSocket: WebSocket{PingInterval: 20 * time.Second}}},
+	{"websocket.pongTimeout", "3s", Policy{WebSocket: WebSocket{PongTimeout: 3 * time.Second}}},
+	{"websocket.allowedOrigins", "https://a.test, https://b.test:8443", Policy{WebSocket: WebSocket{AllowedOrigins: []string{"https://a.test", "https://b.test:8443"}}}},
+	{"websocket.maxSessions", "100", Policy{WebSocket: WebSocket{MaxSessions: 100}}},
+	{"websocket.failover", "off", Policy{WebSocket: WebSocket{Failover: FailoverOff}}},
+	{"websocket.drain", "wait", Policy{WebSocket: WebSocket{Drain: WaitForEnd}}},
+	{"websocket.onUnhealthy", "wait", Policy{WebSocket: WebSocket{OnUnhealthy: WaitForEnd}}},
+	{"loadBalancing", "random", Policy{LoadBalancing: upstream.Random}},
+	{"auth", "basic", Policy{Auth: AuthBasic}},
+	{"hostHeader", "client", Policy{HostHeader: HostOfClient}},
+	{"timeouts.connect", "1s", Policy{Timeouts: Timeouts{Connect: time.Second}}},
+	{"timeouts.handshake", "2s", Policy{Timeouts: Timeouts{Handshake: 2 * time.Second}}},
+	{"timeouts.response", "off", Policy{Timeouts: Timeouts{Response: -1}}},
+	{"timeouts.request", "3m", Policy{Timeouts: Timeouts{Request: 3 * time.Minute}}},
+	{"timeouts.backendRequest", "4m", Policy{Timeouts: Timeouts{BackendRequest: 4 * time.Minute}}},
+}
+
+func TestSet(t *testing.T) {
+	if len(everyField) != len(fields) {
+		t.Errorf("%d fields are tested of %d", len(everyField), len(fields))
+	}
+	for _, tt := range everyField {
+		var p Policy
+		if err := p.Set(tt.name, " "+tt.value+" "); err != nil {
+			t.Errorf("%v", err)
+			continue
+		}
+		if !reflect.DeepEqual(p, tt.want) {
+			t.Errorf("%s %s: %+v, want %+v", tt.name, tt.value, p, tt.want)
+		}
+		if got := p.Differences(Policy{}); !slices.Equal(got, []string{tt.name}) {
+			t.Errorf("%s: differs from nothing in %v", tt.name, got)
+		}
+		if got := (Policy{}).Overlay(p); !reflect.DeepEqual(got, p) {
+			t.Errorf("%s: overlaid on nothing: %+v", tt.name, got)
+		}
+		if got := p.Overlay(Policy{}); !reflect.DeepEqual(got, p) {
+			t.Errorf("%s: overlaid by nothing: %+v", tt.name, got)
+		}
+		if err := p.Validate(); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestFieldsCoverPolicy finds a field of the struct that the table lacks.
+func TestFieldsCoverPolicy(t *testing.T) {
+	var names []string
+	var walk func(prefix string, s reflect.Type)
+	walk = func(prefix string, s reflect.Type) {
+		for i := range s.NumField() {
+			f := s.Field(i)
+			name := prefix + f.Tag.Get("yaml")
+			switch {
+			case f.Type == reflect.TypeFor[Unavailable]():
+				if !slices.Contains(laterFields, name) {
+					t.Errorf("%s is in no table", name)
+				}
+			case f.Type.Kind() == reflect.Struct:
+				walk(name+".", f.Type)
+			default:
+				names = append(names, name)
+			}
+		}
+	}
+	walk("", reflect.TypeFor[Policy]())
+	var have []string
+	for _, f := range fields {
+		have = append(have, f.name)
+	}
+	slices.Sort(names)
+	slices.Sort(have)
+	if !slices.Equal(names, have) {
+		t.Errorf("struct has %v, table has %v", names, have)
+	}
+}
+
+func TestSetErrors(t *testing.T) {
+	for _, tt := range []struct{ name, value, want string }{
+		{"websocket.idleTimout", "30s", "unknown field"},
+		{"", "", "unknown field"},
+		{"websocket.idleTimeout", "30", "unit"},
+		{"websocket.idleTimeout", "0", "more than 0, or off"},
+		{"websocket.closeTimeout", "off", "duration"},
+		{"websocket.closeTimeout", "-1s", "more than 0"},
+		{"timeouts.handshake", "-5s", "more than 0"},
+		{"websocket.connectFailure", "drop", "close or status"},
+		{"websocket.idleCounts", "bytes", "frames or messages"},
+		{"websocket.maxMessageSize", "big", "size"},
+		{"websocket.maxMessageSize", "0", "more than 0"},
+		{"websocket.maxSessions", "-3", "more than 0"},
+		{"websocket.maxSessions", "ten", "ten"},
+		{"websocket.allowedOrigins", "https://a.test/path", "origin"},
+		{"websocket.allowedOrigins", "https://a.test, a.test", "origin"},
+		{"websocket.allowedOrigins", "null", "origin"},
+		{"websocket.failover", "auto", "not available in this version"},
+		{"websocket.failover", "sometimes", "want off"},
+		{"websocket.drain", "move", "not available in this version"},
+		{"websocket.onUnhealthy", "close", "not available in this version"},
+		{"websocket.messageRate", "10/s", "not available in this version"},
+		{"websocket.failoverBuffer", "64KiB", "not available in this version"},
+		{"retries", "3", "not available in this version"},
+		{"retries.attempts", "3", "not available in this version"},
+		{"loadBalancing", "hash", "not available in this version"},
+		{"loadBalancing", "fastest", "least-sessions"},
+		{"auth", "bearer", "not available in this version"},
+		{"auth", "maybe", "none or basic"},
+		{"hostHeader", "evil.test", "endpoint or client"},
+	} {
+		p := DefaultEureka()
+		err := p.Set(tt.name, tt.value)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), tt.name) {
+			t.Errorf("%s %q: %v, want an error with the name and %q", tt.name, tt.value, err, tt.want)
+		}
+		if !reflect.DeepEqual(p, DefaultEureka()) {
+			t.Errorf("%s %q: the refused value changed the policy", tt.name, tt.value)
+		}
+	}
+}
+
+func TestOverlayOrder(t *testing.T) {
+	operator := Policy{Auth: AuthBasic, WebSocket: WebSocket{IdleTimeout: time.Minute}}
+	p := DefaultEureka().Overlay(operator)
+	if p.Auth != AuthBasic || p.WebSocket.IdleTimeout != time.Minute {
+		t.Errorf("the operator's fields: %+v", p)
+	}
+	if p.WebSocket.ConnectFailure != CloseOnFailure || p.Timeouts.Response != time.Minute {
+		t.Errorf("the source's fields: %+v", p)
+	}
+}
+
+func TestRegisterMayTightenOnly(t *testing.T) {
+	tests := []struct {
+		field, operator, asked, want string
+		eased                        bool
+	}{
+		{"auth", "basic", "none", "basic", true},
+		{"auth", "none", "basic", "basic", false},
+		{"auth", "", "basic", "basic", false},
+		{"auth", "basic", "", "basic", false},
+		{"websocket.idleTimeout", "5m", "1m", "1m", false},
+		{"websocket.idleTimeout", "5m", "10m", "5m", true},
+		{"websocket.idleTimeout", "5m", "off", "5m", true},
+		{"websocket.idleTimeout", "off", "10m", "10m", false},
+		{"websocket.idleTimeout", "", "10h", "10h", false},
+		{"websocket.idleCounts", "messages", "frames", "messages", true},
+		{"websocket.idleCounts", "frames", "messages", "messages", false},
+		{"websocket.maxDuration", "1h", "off", "1h", true},
+		{"websocket.maxMessageSize", "1MiB", "2MiB", "1MiB", true},
+		{"websocket.maxMessageSize", "1MiB", "1KiB", "1KiB", false},
+		{"websocket.maxMessageSize", "1MiB", "", "1MiB", false},
+		{"websocket.maxFrameSize", "1KiB", "1MiB", "1KiB", true},
+		{"websocket.maxSessions", "10", "11", "10", true},
+		{"websocket.maxSessions", "10", "9", "9", false},
+		{"timeouts.response", "60s", "off", "60s", true},
+		{"timeouts.connect", "1s", "2s", "1s", true},
+		{"websocket.allowedOrigins", "https://a.test", "*", "https://a.test", true},
+		{"websocket.allowedOrigins", "https://a.test,https://b.test", "https://B.test:443,https://c.test", "https://B.test:443", true},
+		{"websocket.allowedOrigins", "https://a.test,https://b.test", "https://b.test", "https://b.test", false},
+		{"websocket.allowedOrigins", "*", "https://b.test", "https://b.test", false},
+		{"websocket.allowedOrigins", "*", "*", "*", false},
+		{"websocket.allowedOrigins", "https://a.test", "", "https://a.test", false},
+		{"websocket.allowedOrigins", "", "*", "*", false},
+		{"loadBalancing", "random", "round-robin", "round-robin", false}, // not guarded
+		{"websocket.connectFailure", "status", "close", "close", false},  // not guarded
+	}
+	for _, tt := range tests {
+		var operator, asked, want Policy
+		for _, set := range []struct {
+			p     *Policy
+			value string
+		}{{&operator, tt.operator}, {&asked, tt.asked}, {&want, tt.want}} {
+			if set.value == "" {
+				continue
+			}
+			if err := set.p.Set(tt.field, set.value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := slices.Clone(asked.WebSocket.AllowedOrigins)
+		got, eased := DefaultEureka().Overlay(operator).Register(asked, operator)
+		if !reflect.DeepEqual(got, DefaultEureka().Overlay(want)) {
+			t.Errorf("%s, operator %q, asked %q: differs from %q in %v", tt.field, tt.operator, tt.asked, tt.want, got.Differences(DefaultEureka().Overlay(want)))
+		}
+		if tt.eased != slices.Equal(eased, []string{tt.field}) {
+			t.Errorf("%s, operator %q, asked %q: eased %v, want %t", tt.field, tt.operator, tt.asked, eased, tt.eased)
+		}
+		if !slices.Equal(before, asked.WebSocket.AllowedOrigins) {
+			t.Errorf("%s: the registered policy was written", tt.field)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	var zero Policy
+	if got, want := zero.Limits(), (Limits{Idle: time.Hour, CloseTimeout: 5 * time.Second}); got != want {
+		t.Errorf("nothing said: %+v, want %+v", got, want)
+	}
+	p := Policy{WebSocket: WebSocket{
+		IdleTimeout: -1, MaxDuration: -1, CloseTimeout: time.Second, IdleCounts: Messages,
+		MaxMessageSize: 10, MaxFrameSize: 5, PingInterval: 2 * time.Second,
+	}}
+	want := Limits{MaxMessage: 10, MaxFrame: 5, IdleMessages: true, Ping: 2 * time.Second, Pong: 4 * time.Second, CloseTimeout: time.Second}
+	if got := p.Limits(); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	for _, tt := range []struct{ ping, pong, want time.Duration }{
+		{time.Minute, 0, 10 * time.Second},
+		{time.Minute, 25 * time.Second, 25 * time.Second},
+		{0, 25 * time.Second, 0},
+		{-1, 25 * time.Second, 0},
+	} {
+		p.WebSocket.PingInterval, p.WebSocket.PongTimeout = tt.ping, tt.pong
+		if got := p.Limits().Pong; got != tt.want {
+			t.Errorf("ping %v, pong %v: %v, want %v", tt.ping, tt.pong, got, tt.want)
+		}
+	}
+}
+
+func TestTimeoutsEffective(t *testing.T) {
+	if got, want := (Timeouts{}).Effective(), (Timeouts{Connect: 5 * time.Second, Handshake: 30 * time.Second}); got != want {
+		t.Errorf("nothing said: %+v, want %+v", got, want)
+	}
+	all := Timeouts{Connect: 1, Handshake: 2, Response: 3, Request: 4, BackendRequest: 5}
+	if got := all.Effective(); got != all {
+		t.Errorf("%+v, want %+v", got, all)
+	}
+	if got, want := (Timeouts{Response: -1, Request: -1, BackendRequest: -1}).Effective(), (Timeouts{}).Effective(); got != want {
+		t.Errorf("all off: %+v, want %+v", got, want)
+	}
+}
+
+func TestBalanceDefaults(t *testing.T) {
+	var p Policy
+	if p.Balance(true) != upstream.LeastSessions || p.Balance(false) != upstream.RoundRobin {
+		t.Errorf("nothing said: %s and %s", p.Balance(true), p.Balance(false))
+	}
+	p.LoadBalancing = upstream.Random
+	if p.Balance(true) != upstream.Random || p.Balance(false) != upstream.Random {
+		t.Errorf("random: %s and %s", p.Balance(true), p.Balance(false))
+	}
+}
+
+func TestYAML(t *testing.T) {
+	const text = `
+websocket:
+  connectFailure: status
+  idleTimeout: 90s
+  maxMessageSize: 64KiB
+  allowedOrigins: []
+  failover: "off"
+loadBalancing: round-robin
+auth: basic
+hostHeader: client
+timeouts: {response: -1s}
+`
+	var p Policy
+	if err := yaml.UnmarshalWithOptions([]byte(text), &p, yaml.Strict()); err != nil {
+		t.Fatal(err)
+	}
+	want := Policy{
+		WebSocket: WebSocket{
+			ConnectFailure: StatusOnFailure, IdleTimeout: 90 * time.Second, MaxMessageSize: 64 * 1024 * unit.Size(1),
+			AllowedOrigins: []string{}, Failover: FailoverOff,
+		},
+		LoadBalancing: upstream.RoundRobin, Auth: AuthBasic, HostHeader: HostOfClient,
+		Timeouts: Timeouts{Response: -time.Second},
+	}
+	if !reflect.DeepEqual(p, want) {
+		t.Errorf("%+v, want %+v", p, want)
+	}
+	if p.WebSocket.AllowedOrigins == nil {
+		t.Error("an empty list of origins came back as not said")
+	}
+	if err := p.Validate(); err != nil {
+		t.Error(err)
+	}
+
+	for text, want := range map[string]string{
+		"auth: token":                              "none or basic",
+		"websocket: {drain: move}":                 "not available in this version",
+		"websocket: {failoverBuffer: 1MiB}":        "not available in this version",
+		"retries: {attempts: 3}":                   "not available in this version",
+		"loadBalancing: sticky":                    "not available in this version",
+		"websocket: {idleTimout: 3s}":              "unknown field",
+		"websocket: {closeTimeout: -3s}":           "websocket.closeTimeout",
+		"websocket: {maxSessions: -3}":             "websocket.maxSessions",
+		"websocket: {allowedOrigins: [a.test]}":    "websocket.allowedOrigins",
+		"timeouts: {connect: -1s}":                 "timeouts.connect",
+		"websocket: {allowedOrigins: ['http://']}": "websocket.allowedOrigins",
+	} {
+		var p Policy
+		err := yaml.UnmarshalWithOptions([]byte(text), &p, yaml.Strict())
+		if err == nil {
+			err = p.Validate()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error with %q", text, err, want)
+		}
+		if want == errUnavailable.Error() && !errors.Is(err, errUnavailable) {
+			t.Logf("%s: the decoder lost the cause: %v", text, err)
+		}
+	}
+}
+
+// FuzzSet holds Set to: an accepted value makes a policy that Validate accepts too.
+func FuzzSet(f *testing.F) {
+	for _, tt := range everyField {
+		f.Add(tt.name, tt.value)
+	}
+	f.Add("websocket.idleTimeout", "-0s")
+	f.Add("websocket.allowedOrigins", "")
+	f.Add("websocket.allowedOrigins", "*,,http://[::1]:80")
+	f.Fuzz(func(t *testing.T, name, value string) {
+		var p Policy
+		if p.Set(name, value) != nil {
+			if !reflect.DeepEqual(p, Policy{}) {
+				t.Fatalf("%s %q: refused, but it left %+v", name, value, p)
+			}
+			return
+		}
+		if err := p.Validate(); err != nil {
+			t.Fatalf("%s %q: accepted, but %v", name, value, err)
+		}
+		if len(p.Differences(Policy{})) != 1 {
+			t.Fatalf("%s %q: said %v", name, value, p.Differences(Policy{}))
+		}
+	})
+}

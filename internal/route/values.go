@@ -1,0 +1,110 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// errUnavailable is the cause where a value or field belongs to a later version.
+var errUnavailable = errors.New("not available in this version")
+
+// ConnectFailure is a value of websocket.connectFailure.
+type ConnectFailure string
+
+const (
+	CloseOnFailure  ConnectFailure = "close"  // 101, then Close
+	StatusOnFailure ConnectFailure = "status" // an HTTP status
+)
+
+// UnmarshalText accepts the values of the type and no others.
+func (v *ConnectFailure) UnmarshalText(text []byte) error {
+	return oneOf(v, text, nil, CloseOnFailure, StatusOnFailure)
+}
+
+// IdleCounts is a value of websocket.idleCounts.
+type IdleCounts string
+
+const (
+	Frames   IdleCounts = "frames"   // any frame of a peer
+	Messages IdleCounts = "messages" // data only
+)
+
+// UnmarshalText accepts the values of the type and no others.
+func (v *IdleCounts) UnmarshalText(text []byte) error {
+	return oneOf(v, text, nil, Frames, Messages)
+}
+
+// Auth is a value of auth.
+type Auth string
+
+const (
+	AuthNone  Auth = "none"
+	AuthBasic Auth = "basic"
+)
+
+// UnmarshalText accepts the values of the type and no others.
+func (v *Auth) UnmarshalText(text []byte) error {
+	return oneOf(v, text, []string{"bearer", "clientCertificate", "forward"}, AuthNone, AuthBasic)
+}
+
+// HostHeader is a value of hostHeader.
+type HostHeader string
+
+const (
+	HostOfEndpoint HostHeader = "endpoint"
+	HostOfClient   HostHeader = "client"
+)
+
+// UnmarshalText accepts the values of the type and no others.
+func (v *HostHeader) UnmarshalText(text []byte) error {
+	return oneOf(v, text, nil, HostOfEndpoint, HostOfClient)
+}
+
+// Failover is a value of websocket.failover.
+type Failover string
+
+// FailoverOff is the one value of this version.
+const FailoverOff Failover = "off"
+
+// UnmarshalText accepts the values of the type and no others.
+func (v *Failover) UnmarshalText(text []byte) error {
+	return oneOf(v, text, []string{"auto", "reconnect", "replay"}, FailoverOff)
+}
+
+// Wait is a value of websocket.drain and websocket.onUnhealthy.
+type Wait string
+
+// WaitForEnd is the one value of this version.
+const WaitForEnd Wait = "wait"
+
+// UnmarshalText accepts the values of the type and no others.
+func (v *Wait) UnmarshalText(text []byte) error {
+	return oneOf(v, text, []string{"move", "close"}, WaitForEnd)
+}
+
+// Unavailable is a field that a later version will have: any value is an error.
+type Unavailable struct{}
+
+// UnmarshalYAML refuses every value.
+func (Unavailable) UnmarshalYAML(func(any) error) error { return errUnavailable }
+
+// UnmarshalText refuses every value.
+func (Unavailable) UnmarshalText([]byte) error { return errUnavailable }
+
+// oneOf sets v to text if it is one of values; later are those of later versions.
+func oneOf[T ~string](v *T, text []byte, later []string, values ...T) error {
+	if slices.Contains(values, T(text)) {
+		*v = T(text)
+		return nil
+	}
+	if slices.Contains(later, string(text)) {
+		return fmt.Errorf("%q: %w", text, errUnavailable)
+	}
+	names := make([]string, len(values))
+	for i, name := range values {
+		names[i] = string(name)
+	}
+	return fmt.Errorf("%q: want %s", text, strings.Join(names, " or "))
+}

@@ -1,0 +1,168 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+)
+
+// Balance names a way to choose an endpoint.
+type Balance string
+
+const (
+	// LeastSessions takes the endpoint with the fewest live sessions; ties take turns. Above 16
+	// endpoints it takes the better of two random ones, which is as even and costs no scan.
+	LeastSessions Balance = "least-sessions"
+
+	// RoundRobin takes one endpoint after the other, whatever they carry.
+	RoundRobin Balance = "round-robin"
+
+	// Random takes any endpoint, all with the same chance.
+	Random Balance = "random"
+)
+
+// UnmarshalText accepts the three names; anything else is an error that lists them.
+func (b *Balance) UnmarshalText(text []byte) error {
+	switch v := Balance(text); v {
+	case LeastSessions, RoundRobin, Random:
+		*b = v
+		return nil
+	case "hash", "sticky":
+		return fmt.Errorf("%q: not available in this version", text)
+	default:
+		return fmt.Errorf("%q: want %s, %s or %s", text, LeastSessions, RoundRobin, Random)
+	}
+}
+
+// ErrNoEndpoint says that no endpoint of a service may take a session: none is listed, all are
+// leaving, or all that are left were excluded.
+var ErrNoEndpoint = errors.New("no endpoint available")
+
+// twoChoices is the number of endpoints above which LeastSessions looks at two of them only.
+const twoChoices = 16
+
+// Service is a list of endpoints that may take new sessions. It is immutable; a Pool makes it.
+type Service struct {
+	// Name is the service's name within its pool.
+	Name string
+
+	// Endpoints may take new sessions, in the order of the source. The slice belongs to the
+	// Service: read it only.
+	Endpoints []*Endpoint
+
+	state *state
+}
+
+// Take chooses an endpoint and counts a session on it in one step, so that handshakes that
+// begin together spread instead of all seeing the same least loaded endpoint. release gives the
+// place back; calling it again does nothing. The error is ErrNoEndpoint.
+func (s *Service) Take(b Balance, exclude ...*Endpoint) (e *Endpoint, release func(), err error) {
+	s.state.take.Lock()
+	defer s.state.take.Unlock()
+	e, err = s.Pick(b, exclude...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return e, e.Acquire(), nil
+}
+
+// Pick chooses an endpoint that is neither leaving nor in exclude, without counting anything;
+// for a session use Take. An unknown or empty Balance is RoundRobin. The error is ErrNoEndpoint.
+func (s *Service) Pick(b Balance, exclude ...*Endpoint) (*Endpoint, error) {
+	if len(s.Endpoints) == 0 {
+		return nil, ErrNoEndpoint
+	}
+	var e *Endpoint
+	switch b {
+	case LeastSessions:
+		e = s.leastSessions(exclude)
+	case Random:
+		e = s.random(exclude)
+	default:
+		e = s.roundRobin(exclude)
+	}
+	if e == nil {
+		return nil, ErrNoEndpoint
+	}
+	return e, nil
+}
+
+func (s *Service) leastSessions(exclude []*Endpoint) *Endpoint {
+	if len(s.Endpoints) > twoChoices {
+		a, b := s.random(exclude), s.random(exclude)
+		if a != nil && b != nil && b.Sessions() < a.Sessions() {
+			return b
+		}
+		return a
+	}
+	// The scan starts one further each time and keeps the first of equals: ties take turns.
+	var best *Endpoint
+	var least int64
+	for e := range s.from(s.nextTurn()) {
+		if !usable(e, exclude) {
+			continue
+		}
+		if n := e.Sessions(); best == nil || n < least {
+			best, least = e, n
+		}
+	}
+	return best
+}
+
+func (s *Service) roundRobin(exclude []*Endpoint) *Endpoint {
+	for e := range s.from(s.nextTurn()) {
+		if usable(e, exclude) {
+			return e
+		}
+	}
+	return nil
+}
+
+func (s *Service) random(exclude []*Endpoint) *Endpoint {
+	// Nearly always nothing is excluded and nothing leaves, and the first try is the answer.
+	if e := s.Endpoints[rand.IntN(len(s.Endpoints))]; usable(e, exclude) {
+		return e
+	}
+	left := 0
+	for _, e := range s.Endpoints {
+		if usable(e, exclude) {
+			left++
+		}
+	}
+	if left == 0 {
+		return nil
+	}
+	k := rand.IntN(left)
+	var last *Endpoint // stands in if one began to leave between the two passes
+	for _, e := range s.Endpoints {
+		if !usable(e, exclude) {
+			continue
+		}
+		if last = e; k == 0 {
+			break
+		}
+		k--
+	}
+	return last
+}
+
+// from yields every endpoint once, beginning with the one at index start.
+func (s *Service) from(start int) func(yield func(*Endpoint) bool) {
+	return func(yield func(*Endpoint) bool) {
+		for i := range s.Endpoints {
+			if !yield(s.Endpoints[(start+i)%len(s.Endpoints)]) {
+				return
+			}
+		}
+	}
+}
+
+// nextTurn is the index at which the next scan begins.
+func (s *Service) nextTurn() int {
+	return int((s.state.turn.Add(1) - 1) % uint64(len(s.Endpoints)))
+}
+
+func usable(e *Endpoint, exclude []*Endpoint) bool {
+	return !e.Leaving() && !slices.Contains(exclude, e)
+}

@@ -1,0 +1,168 @@
+package upstream
+
+import (
+	"errors"
+	"sync"
+	"testing"
+)
+
+func TestRoundRobinTakesTurns(t *testing.T) {
+	s := NewPool().Service("svc", specs(3))
+	for i := range 7 {
+		e, err := s.Pick(RoundRobin)
+		if err != nil || e != s.Endpoints[i%3] {
+			t.Fatalf("pick %d: %v, %v, want endpoint %d", i, e, err, i%3)
+		}
+	}
+}
+
+func TestTurnSurvivesANewList(t *testing.T) {
+	p := NewPool()
+	first, err := p.Service("svc", specs(2)).Pick(RoundRobin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := p.Service("svc", specs(3)).Pick(RoundRobin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first == second {
+		t.Error("a new list began its turns again at the first endpoint")
+	}
+}
+
+func TestLeastSessions(t *testing.T) {
+	s := NewPool().Service("svc", specs(3))
+	for i, n := range []int{2, 1, 3} {
+		for range n {
+			s.Endpoints[i].Acquire()
+		}
+	}
+	for range 4 {
+		if e, err := s.Pick(LeastSessions); err != nil || e != s.Endpoints[1] {
+			t.Fatalf("%v, %v, want the endpoint with one session", e, err)
+		}
+	}
+	if e, err := s.Pick(LeastSessions, s.Endpoints[1]); err != nil || e != s.Endpoints[0] {
+		t.Errorf("without the best: %v, %v, want the one with two sessions", e, err)
+	}
+}
+
+func TestLeastSessionsTiesTakeTurns(t *testing.T) {
+	s := NewPool().Service("svc", specs(4))
+	seen := make(map[*Endpoint]int)
+	for range 40 {
+		e, err := s.Pick(LeastSessions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[e]++
+	}
+	for _, e := range s.Endpoints {
+		if seen[e] != 10 {
+			t.Errorf("endpoint %s was picked %d times of 40, want 10", e.Address(), seen[e])
+		}
+	}
+}
+
+// TestTakeDoesNotHerd begins many handshakes at once: none may see a place that another has taken.
+func TestTakeDoesNotHerd(t *testing.T) {
+	s := NewPool().Service("svc", specs(4))
+	s.Endpoints[0].Acquire() // not all alike
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 99 {
+		wg.Go(func() {
+			<-start
+			if _, _, err := s.Take(LeastSessions); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	for _, e := range s.Endpoints {
+		if n := e.Sessions(); n != 25 {
+			t.Errorf("endpoint %s has %d sessions, want 25", e.Address(), n)
+		}
+	}
+}
+
+func TestTwoChoicesAreEven(t *testing.T) {
+	const endpoints, each = 40, 100
+	s := NewPool().Service("svc", specs(endpoints))
+	for range endpoints * each {
+		if _, _, err := s.Take(LeastSessions); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Two choices stay within log log n of the mean whatever the load; a random choice would be
+	// off by tens here.
+	for _, e := range s.Endpoints {
+		if n := e.Sessions(); n < each-12 || n > each+6 {
+			t.Errorf("endpoint %s has %d sessions, want about %d", e.Address(), n, each)
+		}
+	}
+}
+
+func TestRandomReachesEveryEndpointLeft(t *testing.T) {
+	s := NewPool().Service("svc", specs(20))
+	exclude := s.Endpoints[:17]
+	seen := make(map[*Endpoint]int)
+	for range 600 {
+		e, err := s.Pick(Random, exclude...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[e]++
+	}
+	for _, e := range s.Endpoints[17:] {
+		if seen[e] < 100 {
+			t.Errorf("endpoint %s was picked %d times of 600, want about 200", e.Address(), seen[e])
+		}
+		delete(seen, e)
+	}
+	if len(seen) > 0 {
+		t.Errorf("excluded endpoints were picked: %v", seen)
+	}
+}
+
+func TestNoEndpoint(t *testing.T) {
+	p := NewPool()
+	for name, s := range map[string]*Service{
+		"empty":    p.Service("empty", nil),
+		"excluded": p.Service("excluded", specs(2)),
+		"many":     p.Service("many", specs(twoChoices+1)),
+	} {
+		for _, balance := range []Balance{LeastSessions, RoundRobin, Random, ""} {
+			e, release, err := s.Take(balance, s.Endpoints...)
+			if e != nil || release != nil || !errors.Is(err, ErrNoEndpoint) {
+				t.Errorf("%s, %s: %v, %v, want ErrNoEndpoint", name, balance, e, err)
+			}
+		}
+	}
+}
+
+func TestBalanceText(t *testing.T) {
+	for _, name := range []string{"least-sessions", "round-robin", "random"} {
+		var b Balance
+		if err := b.UnmarshalText([]byte(name)); err != nil || string(b) != name {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+	b := Random
+	if err := b.UnmarshalText([]byte("least-connections")); err == nil || b != Random {
+		t.Errorf("unknown name: %q, %v, want an error and no change", b, err)
+	}
+}
+
+func BenchmarkTake(b *testing.B) {
+	s := NewPool().Service("svc", specs(8))
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, release, err := s.Take(LeastSessions); err == nil {
+				release()
+			}
+		}
+	})
+}

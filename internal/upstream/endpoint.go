@@ -1,0 +1,76 @@
+package upstream
+
+import (
+	"net"
+	"strconv"
+	"sync/atomic"
+)
+
+// Spec says where one endpoint of a service is. Two equal Specs of one service are one endpoint.
+type Spec struct {
+	// ID is the name by which the source knows the endpoint: the Eureka instanceId, or the address.
+	ID string
+
+	// Scheme is http or https; a WebSocket uses the same connection rules (ws or wss).
+	Scheme string
+
+	// Host is a name, resolved at each dial, or an IP address without brackets.
+	Host string
+
+	// Port is the TCP port, 1 to 65535.
+	Port int
+}
+
+// Address is host:port as the dialer wants it, with brackets around an IPv6 address.
+func (s Spec) Address() string {
+	return net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
+}
+
+// Secure tells whether the endpoint is dialled with TLS.
+func (s Spec) Secure() bool { return s.Scheme == "https" }
+
+// Endpoint is one place where a service runs. A Pool makes and owns it; it stays the same
+// value across route tables, so whoever holds it for a session may ask it anything, any time.
+type Endpoint struct {
+	Spec           // constant
+	service string // constant; the service's name
+	address string // constant
+
+	sessions atomic.Int64
+	total    atomic.Uint64
+	leaving  atomic.Bool // written by the pool, under its lock
+}
+
+func newEndpoint(service string, spec Spec) *Endpoint {
+	return &Endpoint{Spec: spec, service: service, address: spec.Address()}
+}
+
+// Service is the name of the service that the endpoint belongs to.
+func (e *Endpoint) Service() string { return e.service }
+
+// Address is host:port, as Spec's, without building it again.
+func (e *Endpoint) Address() string { return e.address }
+
+// Sessions is the number of acquisitions not yet released.
+func (e *Endpoint) Sessions() int64 { return e.sessions.Load() }
+
+// Total is the number of acquisitions since the endpoint became known.
+func (e *Endpoint) Total() uint64 { return e.total.Load() }
+
+// Leaving tells that the service's newest list does not hold the endpoint: it was
+// deregistered, expired, or is registered but not UP. It takes no new session. A session that
+// loses a leaving endpoint ends in 1012 (try again, elsewhere), any other in 1011.
+func (e *Endpoint) Leaving() bool { return e.leaving.Load() }
+
+// Acquire counts a session on the endpoint until release is called. Calling release again
+// does nothing. Any goroutine.
+func (e *Endpoint) Acquire() (release func()) {
+	e.sessions.Add(1)
+	e.total.Add(1)
+	var released atomic.Bool
+	return func() {
+		if released.CompareAndSwap(false, true) {
+			e.sessions.Add(-1)
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package upstream
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Pool interns endpoints by service name and Spec. It outlives every route table, and so do
+// the counters of its endpoints.
+type Pool struct {
+	mu       sync.Mutex // guards the following
+	services map[string]*state
+}
+
+// state is what stays of a service while its list of endpoints changes.
+type state struct {
+	turn atomic.Uint64 // of round-robin, and of ties
+	take sync.Mutex    // makes choosing and counting one step; see Service.Take
+
+	// Owned by the pool, under its lock.
+	current   *Service
+	endpoints map[Spec]*Endpoint
+}
+
+// NewPool returns an empty pool.
+func NewPool() *Pool {
+	return &Pool{services: make(map[string]*state)}
+}
+
+// Service makes specs the endpoints of the named service that may take new sessions, and
+// returns them as a Service. Endpoints that are known come back as they were; known ones that
+// specs does not hold are leaving from now on, also for those who use an older Service of that
+// name; without specs all are. A Spec given twice counts once. The same list in the same order gives the same *Service.
+func (p *Pool) Service(name string, specs []Spec) *Service {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+
+	st := p.services[name]
+	if st == nil {
+		st = &state{endpoints: make(map[Spec]*Endpoint)}
+		p.services[name] = st
+	}
+	listed := make([]*Endpoint, 0, len(specs))
+	seen := make(map[Spec]bool, len(specs))
+	for _, spec := range specs {
+		if seen[spec] {
+			continue
+		}
+		seen[spec] = true
+		e := st.endpoints[spec]
+		if e == nil {
+			e = newEndpoint(name, spec)
+			st.endpoints[spec] = e
+		}
+		listed = append(listed, e)
+	}
+	for spec, e := range st.endpoints {
+		e.leaving.Store(!seen[spec])
+	}
+	if st.current == nil || !slices.Equal(st.current.Endpoints, listed) {
+		st.current = &Service{Name: name, Endpoints: listed, state: st}
+	}
+	return st.current
+}
+
+// Sweep forgets leaving endpoints without sessions, and services without endpoints, and
+// returns how many endpoints it forgot. A session that still holds a forgotten endpoint may
+// go on using it: only its counters are no longer shared with a later endpoint of that Spec.
+func (p *Pool) Sweep() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	forgotten := 0
+	for name, st := range p.services {
+		for spec, e := range st.endpoints {
+			if e.Leaving() && e.Sessions() == 0 {
+				delete(st.endpoints, spec)
+				forgotten++
+			}
+		}
+		if len(st.endpoints) == 0 && len(st.current.Endpoints) == 0 {
+			delete(p.services, name)
+		}
+	}
+	return forgotten
+}
+
+// Endpoints returns every endpoint that the pool knows, leaving ones too, by service name,
+// then ID, then address.
+func (p *Pool) Endpoints() []*Endpoint {
+	p.mu.Lock()
+	var all []*Endpoint
+	for _, st := range p.services {
+		for _, e := range st.endpoints {
+			all = append(all, e)
+		}
+	}
+	p.mu.Unlock()
+	slices.SortFunc(all, func(a, b *Endpoint) int {
+		return cmp.Or(
+			cmp.Compare(a.service, b.service),
+			cmp.Compare(a.ID, b.ID),
+			cmp.Compare(a.address, b.address),
+			cmp.Compare(a.Scheme, b.Scheme),
+		)
+	})
+	return all
+}
