@@ -3,6 +3,7 @@
 
 GO ?= go
 BIN := bin/fairlead
+COMMIT := $(shell git describe --always --dirty 2>/dev/null)
 LINT_VERSION := v2.15.0
 LINT := .tools/golangci-lint-$(LINT_VERSION)/golangci-lint
 INTEROP := FAIRLEAD_INTEROP=1 FAIRLEAD_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -v
@@ -14,7 +15,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## bin/fairlead, one static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/fairlead
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.commit=$(COMMIT)" -o $(BIN) ./cmd/fairlead
 
 demo: build ## the gateway with two instances of a sample service, until Ctrl-C
 	$(BIN) demo

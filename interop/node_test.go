@@ -47,7 +47,7 @@ func TestNodeEnabler(t *testing.T) {
 		env:  []string{"GATEWAY=" + g.https, "CA_FILE=" + g.caFile},
 		argv: []string{"node", "--test", "--test-reporter=spec", "gateway.test.js"},
 	})
-	g.waitRenewed(t, "NODESERVICE", wait)
+	g.waitHeartbeat(t, "NODESERVICE", wait)
 
 	open := g.dial(t, "/nodeservice/ws/v1/echo", nil)
 	open.ask("still here", "still here")

@@ -17,8 +17,12 @@ import (
 	"time"
 )
 
-// stopGrace is how long a process may take to end after SIGTERM before it is killed.
-const stopGrace = 10 * time.Second
+// How long a process may take to end after SIGTERM: where a test looks at how it ends, and
+// where it only has to be gone.
+const (
+	stopGrace  = 10 * time.Second
+	clearGrace = 2 * time.Second
+)
 
 // A command says what to start: the program and its arguments, in which directory, and what
 // is added to the environment.
@@ -35,6 +39,7 @@ type process struct {
 	name string
 	cmd  *exec.Cmd
 	out  *transcript
+	told bool          // its output is in the test's log already
 	done chan struct{} // closed when it has ended; err is set before
 	err  error
 }
@@ -69,7 +74,7 @@ func start(t *testing.T, c command) *process {
 	}()
 	t.Cleanup(func() {
 		p.terminate()
-		if t.Failed() {
+		if t.Failed() && !p.told {
 			t.Logf("the last lines of %s:\n%s", p.name, p.out.tail(60))
 		}
 	})
@@ -80,6 +85,7 @@ func start(t *testing.T, c command) *process {
 func run(t *testing.T, limit time.Duration, c command) {
 	t.Helper()
 	p := start(t, c)
+	p.told = true
 	if err := p.wait(limit); err != nil {
 		t.Fatalf("%s: %v\n%s", c.name, err, p.out.tail(120))
 	}
@@ -122,7 +128,7 @@ func (p *process) stop(t *testing.T) {
 // terminate ends the process and all its children, however it goes.
 func (p *process) terminate() {
 	p.signal(syscall.SIGTERM)
-	if p.wait(stopGrace) != nil {
+	if p.wait(clearGrace) != nil {
 		_ = p.cmd.Cancel()
 		<-p.done
 	}

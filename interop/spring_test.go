@@ -33,11 +33,15 @@ func TestSpring(t *testing.T) {
 			}
 			springSessions(t, g, tls)
 			springReadsRegistry(t, g, tls, port)
-			g.waitRenewed(t, "DISCOVERABLECLIENT", wait)
+			g.waitHeartbeat(t, "DISCOVERABLECLIENT", wait)
 
 			open := g.dial(t, "/discoverableclient/ws/v1/header", nil)
 			service.signal(syscall.SIGTERM)
-			open.wantClose(1001)
+			// Tomcat cuts its sessions without a Close. The gateway says 1012 where it already
+			// knows that the instance is leaving, which the Eureka client tells just before.
+			if code := open.closeCode(); code != 1012 && code != 1011 {
+				t.Errorf("the session ended with %d, want 1012 or 1011", code)
+			}
 			g.waitInstances(t, "DISCOVERABLECLIENT", 0, 2*wait)
 			if strings.Contains(service.out.String(), "hashcodes do not match") {
 				t.Error("the Eureka client computed another hash code than the registry's delta gave")

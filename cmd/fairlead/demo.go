@@ -33,6 +33,12 @@ type demoCommand struct {
 	Check   bool   `help:"Run the main job once through a real WebSocket, print one line per step, and exit 0 or 1."`
 }
 
+// Validate refuses bad flags before anything runs.
+func (c *demoCommand) Validate() error {
+	_, err := c.settings()
+	return err
+}
+
 // Run is the demo until SIGINT or SIGTERM, or its check. A second signal ends the process at once.
 func (c *demoCommand) Run() error {
 	ctx, restore := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -80,6 +86,9 @@ func runDemo(ctx context.Context, c *demoCommand, out io.Writer, start func(demo
 	}
 	d := &demo{demoCommand: c, dataDir: settings.DataDir}
 	if d.gateway, err = start(settings); err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w, or take free ports with --port 0", err) // the error ends in the gateway's hint
+		}
 		return err
 	}
 	defer d.stop()

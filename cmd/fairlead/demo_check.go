@@ -172,7 +172,10 @@ func wantClose(err error, code websocket.StatusCode, reason string) error {
 	if errors.As(err, &closed) && closed.Code == code && closed.Reason == reason {
 		return nil
 	}
-	return fmt.Errorf("ended with %v, want close %d %q", err, code, reason)
+	if err == nil {
+		return fmt.Errorf("a message came, want close %d %q", code, reason)
+	}
+	return fmt.Errorf("want close %d %q: %w", code, reason, err)
 }
 
 // fetch asks for path and returns the body of an answer with this status.

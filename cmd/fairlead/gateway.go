@@ -51,6 +51,7 @@ type gateway struct {
 // startGateway binds every address, starts every part, and returns when the gateway serves.
 func startGateway(c *config.Config, stdout, stderr io.Writer) (*gateway, error) {
 	g := &gateway{config: c, level: new(slog.LevelVar), failed: make(chan error, 1)}
+	g.level.Set(c.Log.SlogLevel())
 	g.log = newLogger(stderr, c.Log.Format, g.level)
 	if err := g.build(c, stdout); err != nil {
 		g.release()

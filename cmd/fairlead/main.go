@@ -57,21 +57,21 @@ func (versionCommand) Run() error {
 	return err
 }
 
-// version is set by the linker for releases.
-var version = "0.1.0-dev"
+// Set by the linker: version for releases, commit by make build.
+var version, commit = "0.1.0-dev", ""
 
 // buildVersion says what this binary was built from, as far as the build knows.
 func buildVersion() admin.Version {
-	v := admin.Version{Version: version, Build: "n/a", Commit: "n/a"}
+	v := admin.Version{Version: version, Build: "n/a", Commit: commit}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v
 	}
 	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
+		switch {
+		case s.Key == "vcs.revision" && commit == "":
 			v.Commit = s.Value
-		case "vcs.time":
+		case s.Key == "vcs.time":
 			v.Build = s.Value
 		}
 	}

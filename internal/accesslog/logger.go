@@ -1,7 +1,9 @@
 package accesslog
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,12 +15,12 @@ import (
 
 // Config is the section accessLog of fairlead.yaml.
 type Config struct {
-	// Path is the file to append to; "-" is standard output. Default "-". SIGHUP opens it
-	// anew, so that it may be rotated.
+	// Path is the file to append to; "-" is standard output, "off" writes no log. Default "-".
+	// SIGHUP opens the file anew, so that it may be rotated.
 	Path string `yaml:"path"`
 
 	// Format is json, agc (the log of Application Gateway for Containers) or common (NCSA
-	// combined). Default json.
+	// combined). Default json. A change needs a restart.
 	Format string `yaml:"format"`
 }
 
@@ -30,6 +32,9 @@ func (c Config) Check() error {
 	}
 	return fmt.Errorf("format %q: want json, agc or common", c.Format)
 }
+
+// off is the Path of a log that is not wanted.
+const off = "off"
 
 const (
 	queueLength    = 8192        // records; at 400 bytes each about 3 MiB
@@ -48,12 +53,21 @@ type Logger struct {
 	queue   chan Record
 	stop    chan struct{} // closed by Close
 	done    chan struct{} // closed when the writer has returned
-	once    sync.Once
-	dropped atomic.Int64
-	failed  atomic.Int64 // records lost to write errors
+	dropped atomic.Int64  // records that found the queue full, or the log closed
+	failed  atomic.Int64  // records lost to write errors
 
-	mu   sync.Mutex // guards the following
-	file *os.File   // nil: standard output
+	closing sync.RWMutex // guards the following; held by Log, so that Close misses no record
+	closed  bool
+
+	mu    sync.Mutex // guards the following
+	next  *os.File   // reopened; the writer has not changed to it yet
+	ended bool       // the writer has returned
+
+	// Owned by the writer.
+	file     *os.File // nil: standard output
+	err      error    // of the last write that failed
+	torn     bool     // the last line was written in part
+	reported int64    // records of which the loss has been reported
 }
 
 // Open opens the log and starts its writer, which Close ends.
@@ -76,12 +90,19 @@ func Open(c Config, stdout io.Writer, log *slog.Logger) (*Logger, error) {
 	if err := l.Reopen(); err != nil {
 		return nil, err
 	}
+	l.change()
 	go l.write()
 	return l, nil
 }
 
 // Log hands a record to the writer. Any goroutine; never blocks.
 func (l *Logger) Log(r Record) {
+	l.closing.RLock()
+	defer l.closing.RUnlock()
+	if l.closed {
+		l.dropped.Add(1)
+		return
+	}
 	select {
 	case l.queue <- r:
 	default:
@@ -89,12 +110,14 @@ func (l *Logger) Log(r Record) {
 	}
 }
 
-// Dropped is the number of records lost since start: the queue was full, or a write failed.
+// Dropped is the number of records lost since start: the queue was full, a write failed, or
+// the log was closed.
 func (l *Logger) Dropped() int64 { return l.dropped.Load() + l.failed.Load() }
 
-// Reopen opens the file by its name again. On error the old one stays.
+// Reopen opens the file by its name again; what is written from then on goes there. On error
+// the old one stays.
 func (l *Logger) Reopen() error {
-	if l.path == "" || l.path == "-" {
+	if l.path == "" || l.path == "-" || l.path == off {
 		return nil
 	}
 	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
@@ -102,83 +125,142 @@ func (l *Logger) Reopen() error {
 		return fmt.Errorf("access log: %w", err)
 	}
 	l.mu.Lock()
-	old := l.file
-	l.file = f
-	l.mu.Unlock()
-	if old != nil {
-		return old.Close()
+	unused := l.next
+	if l.ended {
+		unused, err = f, errClosed
+	} else {
+		l.next = f
 	}
-	return nil
+	l.mu.Unlock()
+	if unused != nil {
+		unused.Close()
+	}
+	return err
 }
 
+var errClosed = errors.New("access log: closed")
+
 // Close writes what is queued and ends the writer, waiting until ctx ends. What is logged
-// afterwards is lost.
+// afterwards is dropped.
 func (l *Logger) Close(ctx context.Context) error {
-	l.once.Do(func() { close(l.stop) })
+	l.closing.Lock()
+	if !l.closed {
+		l.closed = true
+		close(l.stop)
+	}
+	l.closing.Unlock()
 	select {
 	case <-l.done:
+		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("access log: %d records not written: %w", len(l.queue), ctx.Err())
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.file != nil {
-		return l.file.Close()
-	}
-	return nil
 }
 
 // write is the one goroutine that formats and writes.
 func (l *Logger) write() {
 	defer close(l.done)
+	defer l.end()
 	report := time.NewTicker(reportInterval)
 	defer report.Stop()
-	var (
-		buf      []byte
-		reported int64
-	)
+	var buf []byte
 	for {
 		select {
 		case r := <-l.queue:
-			buf = l.appendLine(buf[:0], &r)
-			buf = l.gather(buf)
+			buf = l.gather(l.appendLine(buf[:0], &r))
 		case <-report.C:
-			if lost := l.Dropped(); lost > reported {
-				l.log.Warn("access log records lost", "lost", lost-reported, "since_start", lost)
-				reported = lost
-			}
+			l.change()
+			l.report()
 		case <-l.stop:
 			for len(l.queue) > 0 {
 				r := <-l.queue
-				buf = l.appendLine(buf[:0], &r)
-				buf = l.gather(buf)
+				buf = l.gather(l.appendLine(buf[:0], &r))
 			}
 			return
 		}
 	}
 }
 
+// end closes the file and reports the last losses.
+func (l *Logger) end() {
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	l.change()
+	if l.file != nil {
+		if err := l.file.Close(); err != nil {
+			l.log.Warn("access log not closed", "err", err)
+		}
+	}
+	l.report()
+}
+
+// change goes over to the file that Reopen has opened, if it has.
+func (l *Logger) change() {
+	l.mu.Lock()
+	next := l.next
+	l.next = nil
+	l.mu.Unlock()
+	if next == nil {
+		return
+	}
+	if l.file != nil {
+		if err := l.file.Close(); err != nil {
+			l.log.Warn("access log not closed", "err", err)
+		}
+	}
+	l.file, l.torn = next, false
+}
+
 // gather appends what else is queued, up to flushAt, and writes it all at once.
 func (l *Logger) gather(buf []byte) []byte {
-	lines := int64(1)
 	for len(buf) < flushAt {
 		select {
 		case r := <-l.queue:
 			buf = l.appendLine(buf, &r)
-			lines++
 			continue
 		default:
 		}
 		break
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.flush(buf)
+	return buf
+}
+
+// flush writes whole lines and counts those that did not get through. A line that was cut is
+// ended, so that it does not spoil the next.
+func (l *Logger) flush(lines []byte) {
+	l.change()
 	w := l.stdout
 	if l.file != nil {
 		w = l.file
 	}
-	if _, err := w.Write(buf); err != nil {
-		l.failed.Add(lines)
+	if l.torn {
+		if _, err := w.Write([]byte{'\n'}); err != nil {
+			l.failed.Add(int64(bytes.Count(lines, []byte{'\n'})))
+			l.err = err
+			return
+		}
+		l.torn = false
 	}
-	return buf
+	n, err := w.Write(lines)
+	if err != nil {
+		l.failed.Add(int64(bytes.Count(lines[n:], []byte{'\n'})))
+		l.err = err
+		l.torn = n > 0 && lines[n-1] != '\n'
+	}
+}
+
+// report tells the process's log what has been lost since the last report.
+func (l *Logger) report() {
+	lost := l.Dropped()
+	if lost == l.reported {
+		return
+	}
+	attrs := []slog.Attr{slog.Int64("lost", lost-l.reported), slog.Int64("since_start", lost)}
+	if l.err != nil {
+		attrs = append(attrs, slog.Any("err", l.err))
+	}
+	l.log.LogAttrs(context.Background(), slog.LevelWarn, "access log records lost", attrs...)
+	l.reported, l.err = lost, nil
 }

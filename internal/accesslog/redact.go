@@ -8,29 +8,31 @@ import (
 // redacted stands for the value of a query key that looks like a secret.
 const redacted = "<redacted>"
 
-// secretKeys are the query keys whose values never reach a log (agc-gatewayapi.md,
-// section 2), in lower case.
+// secretKeys are the query keys whose values never reach a log, in lower case: those of
+// Application Gateway for Containers, and the common spellings that it has not.
 var secretKeys = map[string]bool{
 	"secret": true, "password": true, "pwd": true, "passwd": true, "key": true, "token": true, "pat": true,
 	"accesskey": true, "accesstoken": true, "credential": true, "sas": true,
-	"personalaccesstoken": true, "personal.access.token": true, "access_token": true, "api_key": true, "apikey": true,
+	"personalaccesstoken": true, "personal.access.token": true,
+	"access_token": true, "api_key": true, "apikey": true,
 }
 
 // RedactQuery replaces the values of secret-like keys, and of the keys named in extra, by
-// "<redacted>". Keys count in any case and any percent-encoding; everything else stays byte for byte.
+// "<redacted>". Keys count in any case and any percent-encoding, after "&" and after ";"; a
+// secret's value ends only at "&", since most servers take ";" as part of it. Everything else
+// stays byte for byte.
 func RedactQuery(rawQuery string, extra ...string) string {
 	if !strings.Contains(rawQuery, "=") {
 		return rawQuery
 	}
 	var b strings.Builder
 	for i := 0; i < len(rawQuery); {
-		end := len(rawQuery)
-		if j := strings.IndexAny(rawQuery[i:], "&;"); j >= 0 {
-			end = i + j
-		}
+		end := endOf(rawQuery, i, "&;")
 		pair := rawQuery[i:end]
-		if name, value, ok := strings.Cut(pair, "="); ok && value != "" && isSecret(name, extra) {
-			pair = name + "=" + redacted
+		if name, value, ok := strings.Cut(pair, "="); ok && isSecret(name, extra) {
+			if stop := endOf(rawQuery, i, "&"); value != "" || stop > end {
+				end, pair = stop, name+"="+redacted
+			}
 		}
 		b.WriteString(pair)
 		if end < len(rawQuery) {
@@ -39,6 +41,14 @@ func RedactQuery(rawQuery string, extra ...string) string {
 		i = end + 1
 	}
 	return b.String()
+}
+
+// endOf is where the part of s that begins at i ends: before one of the separators.
+func endOf(s string, i int, separators string) int {
+	if j := strings.IndexAny(s[i:], separators); j >= 0 {
+		return i + j
+	}
+	return len(s)
 }
 
 func isSecret(name string, extra []string) bool {

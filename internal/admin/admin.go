@@ -5,7 +5,6 @@ package admin
 import (
 	"encoding/json"
 	"errors"
-	"html"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -190,7 +189,5 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
 
 // writeError answers in Zowe's error document (zowe.md, section 5.9).
 func writeError(w http.ResponseWriter, status int, number, key, content string) {
-	writeJSON(w, status, "application/json", map[string]any{"messages": []map[string]string{{
-		"messageType": "ERROR", "messageNumber": number, "messageContent": html.EscapeString(content), "messageKey": key,
-	}}})
+	proxy.ErrorMessage(number, key, "%s", content).WriteJSON(w, status)
 }

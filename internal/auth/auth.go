@@ -3,6 +3,7 @@ package auth
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -22,10 +23,12 @@ import (
 
 // BasicConfig names who may log in. Both may be given; none: nobody is asked.
 type BasicConfig struct {
-	// Users are htpasswd lines with bcrypt, "name:$2y$…". Default none.
+	// Users are htpasswd lines with bcrypt, "name:$2y$...", as `htpasswd -nB name` makes them. Default
+	// none. Give all the same cost: it shows in the time of a refusal.
 	Users []string `yaml:"users"`
 
-	// UsersFile is a file of such lines, read at start and reload. Default none.
+	// UsersFile is a file of such lines, read at start and reload; empty lines and those that begin with
+	// "#" do not count. Default none.
 	UsersFile string `yaml:"usersFile"`
 }
 
@@ -51,7 +54,7 @@ func (c BasicConfig) Open() (*Users, error) {
 		}
 	}
 	if len(all.hashes) == 0 {
-		return nil, fmt.Errorf("%s: no user in it", c.UsersFile)
+		return nil, fmt.Errorf("%s: no user in it", cmp.Or(c.UsersFile, "users"))
 	}
 	return all, nil
 }
@@ -73,7 +76,8 @@ func (e *Error) Error() string { return e.Reason }
 
 // Bounds on what is read and remembered.
 const (
-	maxUsersFile   = 4 << 20
+	maxUsersFile   = 4 << 20 // bytes
+	maxCost        = 16      // of a bcrypt hash: some seconds of a core, which no deadline can end
 	maxCredential  = 1 << 10 // bytes of user and password together
 	maxRemembered  = 1024
 	rememberFor    = 5 * time.Minute
@@ -87,18 +91,19 @@ const challenge = `Basic realm="Realm"`
 // verified is remembered for a while, as a keyed hash, because clients poll.
 type Users struct {
 	hashes map[string][]byte
-	dummy  []byte // checked for names that do not exist, so that they take as long
-	key    [32]byte
-	slots  chan struct{} // bounds the bcrypt runs under way: each takes a core for tens of milliseconds
+	dummy  []byte        // checked for names that do not exist, so that they take as long; the costliest of hashes
+	cost   int           // of dummy
+	key    [32]byte      // of what is remembered
+	slots  chan struct{} // bounds the bcrypt runs under way, so that guessing never takes every core
 
-	mu    sync.Mutex // guards the following
-	known map[[32]byte]time.Time
+	mu    sync.Mutex             // guards the following
+	known map[[32]byte]time.Time // until when, by MAC of user and password
 }
 
 func newUsers() *Users {
 	u := &Users{
 		hashes: map[string][]byte{}, known: map[[32]byte]time.Time{},
-		slots: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	_, _ = rand.Read(u.key[:]) // never fails
 	return u
@@ -117,8 +122,10 @@ func ParseHtpasswd(r io.Reader, name string) (*Users, error) {
 	return u, nil
 }
 
+// read adds the lines of r.
 func (u *Users) read(r io.Reader, name string) error {
-	lines := bufio.NewScanner(io.LimitReader(r, maxUsersFile))
+	rest := &io.LimitedReader{R: r, N: maxUsersFile + 1}
+	lines := bufio.NewScanner(rest)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || line[0] == '#' {
@@ -128,21 +135,48 @@ func (u *Users) read(r io.Reader, name string) error {
 		if !ok || user == "" {
 			return fmt.Errorf("%s:%d: want name:hash, as htpasswd -nB makes it", name, n)
 		}
-		if _, err := bcrypt.Cost([]byte(hash)); err != nil {
-			return fmt.Errorf("%s:%d: user %q: the hash is not bcrypt: make one with htpasswd -nB %s", name, n, user, user)
+		cost, err := bcryptCost(hash)
+		if err != nil {
+			return fmt.Errorf("%s:%d: user %q: %w: make one with htpasswd -nB %s", name, n, user, err, user)
 		}
 		if _, twice := u.hashes[user]; twice {
 			return fmt.Errorf("%s:%d: user %q is there twice", name, n, user)
 		}
 		u.hashes[user] = []byte(hash)
-		if len(u.dummy) == 0 {
-			u.dummy = u.hashes[user]
+		if cost > u.cost {
+			u.dummy, u.cost = u.hashes[user], cost
 		}
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	if rest.N == 0 {
+		return fmt.Errorf("%s: at most %d bytes are read", name, maxUsersFile)
+	}
 	return nil
+}
+
+// isBcrypt tells whether hash is written as bcrypt writes it: $2a$, $2b$ or $2y$, the cost,
+// and 53 characters of salt and sum.
+func isBcrypt(hash string) bool {
+	const alphabet = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	return len(hash) == 60 && hash[:2] == "$2" && strings.IndexByte("aby", hash[2]) >= 0 && hash[3] == '$' && hash[6] == '$' &&
+		strings.Trim(hash[7:], alphabet) == ""
+}
+
+// bcryptCost returns the cost of a hash that can be checked.
+func bcryptCost(hash string) (int, error) {
+	if !isBcrypt(hash) {
+		return 0, errors.New("the hash is not bcrypt")
+	}
+	cost, err := bcrypt.Cost([]byte(hash))
+	switch {
+	case err != nil:
+		return 0, errors.New("the hash is not bcrypt")
+	case cost > maxCost:
+		return 0, fmt.Errorf("the cost of the hash is %d, at most %d is accepted", cost, maxCost)
+	}
+	return cost, nil
 }
 
 // Generate makes one htpasswd line.
@@ -212,6 +246,9 @@ func (u *Users) Authenticate(r *http.Request) (*Identity, error) {
 		return nil, &Error{Status: http.StatusServiceUnavailable, Reason: "no users are configured"}
 	}
 	user, password, ok := r.BasicAuth()
+	if len(r.Header.Values("Authorization")) > 1 {
+		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "several Authorization headers"}
+	}
 	if !ok {
 		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "no basic credentials"}
 	}

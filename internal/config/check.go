@@ -154,8 +154,9 @@ func (k *checker) tls(key string, t *proxy.TLSConfig) {
 		if t.ClientCAFile == "" {
 			k.add(key+".clientAuth", fmt.Errorf("%q: lacks clientCAFile", t.ClientAuth), "name a PEM file of the authorities whose certificates are accepted")
 		}
+	case "":
 	default:
-		k.oneOf(key+".clientAuth", t.ClientAuth, "", "none", "want", "need")
+		k.oneOf(key+".clientAuth", t.ClientAuth, "none", "want", "need")
 	}
 	if t.ClientCAFile != "" {
 		if err := readable(t.ClientCAFile); err != nil {
@@ -304,7 +305,11 @@ func (k *checker) users(key string, c auth.BasicConfig) {
 		}
 	}
 	if _, err := c.Open(); err != nil && good {
-		k.add(key+".users", err, "name each user once")
+		at, n := key+".usersFile", 0
+		if _, no := fmt.Sscanf(err.Error(), "users:%d:", &n); no == nil {
+			at = fmt.Sprintf("%s.users[%d]", key, n-1)
+		}
+		k.add(at, trimmed(err, fmt.Sprintf("users:%d: ", n)), "name each user once")
 	}
 }
 

@@ -156,6 +156,9 @@ func (d *decoder) list(n ast.Node, v reflect.Value, key string) {
 		itemKey := key + "[" + strconv.Itoa(i) + "]"
 		d.src.places[itemKey] = begin(item)
 		if _, null := item.(*ast.NullNode); null {
+			if i < len(seq.Entries) { // the dash: nothing stands after it
+				d.src.places[itemKey] = placeOf(seq.Entries[i].Start)
+			}
 			d.fail(item, itemKey, errors.New("has no value"), "remove the item")
 			continue
 		}

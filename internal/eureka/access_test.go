@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/fairlead-gateway/fairlead/internal/auth"
 )
 
@@ -21,11 +23,11 @@ func testUsers(t *testing.T, names ...string) *auth.Users {
 	t.Helper()
 	var lines []string
 	for _, n := range names {
-		line, err := auth.Generate(n, "pass")
+		hash, err := bcrypt.GenerateFromPassword([]byte("pass"), bcrypt.MinCost)
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines = append(lines, line)
+		lines = append(lines, n+":"+string(hash))
 	}
 	u, err := auth.ParseHtpasswd(strings.NewReader(strings.Join(lines, "\n")), "test")
 	if err != nil {

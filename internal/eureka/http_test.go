@@ -401,6 +401,8 @@ func TestStatusRules(t *testing.T) {
 	status("i", OutOfService, OutOfService)
 	s.register("A", "i", `,"status":"DOWN"`) // DOWN is as sent
 	status("i", Down, OutOfService)
+	s.register("A", "i", `,"status":"STARTING"`) // and so is STARTING
+	status("i", Starting, OutOfService)
 	s.register("A", "i", `,"status":"UP"`)
 	status("i", OutOfService, OutOfService)
 	s.want(200, "DELETE", "/eureka/apps/A/i/status?value=UP", "")

@@ -266,9 +266,9 @@ func (m *memory) log(all []route.Route) {
 		return
 	}
 	told := make(map[string]bool)
-	tell := func(message, key string, r *route.Route, reason string) {
+	tell := func(what, key string, r *route.Route, reason string) {
 		if key += "\x00" + r.ID; !m.told[key] && !told[key] {
-			m.provider.Log.Warn(message, "service", r.ServiceID, "route", r.ID, "reason", reason)
+			m.provider.Log.Warn("route not as registered", "what", what, "service", r.ServiceID, "route", r.ID, "reason", reason)
 		}
 		told[key] = true
 	}

@@ -1,13 +1,14 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/fairlead-gateway/fairlead/internal/auth"
 	"github.com/fairlead-gateway/fairlead/internal/route"
@@ -20,7 +21,7 @@ import (
 type failure struct {
 	status  int
 	header  http.Header // goes with the status: Allow, WWW-Authenticate, …
-	message message
+	message Message
 	code    websocket.Code
 	reason  string
 	cause   string         // for the access log: what happened, in words
@@ -30,8 +31,8 @@ type failure struct {
 
 func (f *failure) Error() string { return f.cause }
 
-// A message is one entry of Zowe's error document.
-type message struct {
+// A Message is one entry of Zowe's error document.
+type Message struct {
 	Type    string `json:"messageType"`
 	Number  string `json:"messageNumber"`
 	Content string `json:"messageContent"`
@@ -40,22 +41,30 @@ type message struct {
 	Key     string `json:"messageKey"`
 }
 
-func errorMessage(number, key, format string, args ...any) message {
-	return message{Type: "ERROR", Number: number, Key: key, Content: html.EscapeString(fmt.Sprintf(format, args...))}
+// ErrorMessage fills a text of Zowe's. What stands in it for a client's words is escaped for
+// HTML, as Zowe does: the document may end up on a page.
+func ErrorMessage(number, key, format string, args ...any) Message {
+	for i, a := range args {
+		args[i] = forHTML.Replace(fmt.Sprint(a))
+	}
+	return Message{Type: "ERROR", Number: number, Key: key, Content: fmt.Sprintf(format, args...)}
 }
 
-// writeJSON answers with Zowe's error document.
-func (m message) writeJSON(w http.ResponseWriter, status int) {
-	body, err := json.Marshal(map[string][]message{"messages": {m}})
-	if err != nil {
-		body = []byte(`{"messages":[]}`)
-	}
+// forHTML escapes what Zowe's escapes, which leaves the apostrophe.
+var forHTML = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;")
+
+// WriteJSON answers with Zowe's error document.
+func (m Message) WriteJSON(w http.ResponseWriter, status int) {
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)                              // the content is escaped already
+	_ = enc.Encode(map[string][]Message{"messages": {m}}) // strings: cannot fail
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Length", strconv.Itoa(body.Len()))
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client is gone if this fails; its access-log line says so
+	_, _ = w.Write(body.Bytes()) // the client is gone if this fails; its access-log line says so
 }
 
 // statusClientGone stands in the access log where the client went before an answer; it
@@ -89,14 +98,14 @@ func failed(err error, target, serviceID string) *failure {
 	case errors.As(err, &hs):
 		return &failure{
 			status: hs.Status, header: hs.Header, cause: "handshake refused: " + hs.Reason, http: true,
-			message: errorMessage("ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: %s", hs.Reason),
+			message: ErrorMessage("ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: %s", hs.Reason),
 		}
 	case errors.As(err, &denied):
 		return deniedFailure(denied)
 	case errors.Is(err, upstream.ErrNoEndpoint):
 		return &failure{
 			status: http.StatusServiceUnavailable, cause: "no instance",
-			message: errorMessage("ZWEAG710E", "org.zowe.apiml.gateway.loadBalancerDoesNotHaveAvailableServer", "Load balancer does not have available server for client: %s", serviceID),
+			message: ErrorMessage("ZWEAG710E", "org.zowe.apiml.gateway.loadBalancerDoesNotHaveAvailableServer", "Load balancer does not have available server for client: %s", serviceID),
 			code:    websocket.ServiceRestart, reason: "Requested service " + serviceID + " does not have available instance",
 		}
 	case errors.As(err, &answered):
@@ -106,13 +115,13 @@ func failed(err error, target, serviceID string) *failure {
 	case timeout:
 		return &failure{
 			status: http.StatusGatewayTimeout, cause: "timeout: " + err.Error(),
-			message: errorMessage("ZWEAM700E", "org.zowe.apiml.common.serviceTimeout", "No response received within the allowed time: %s", "the service did not answer in time"),
+			message: ErrorMessage("ZWEAM700E", "org.zowe.apiml.common.serviceTimeout", "No response received within the allowed time: %s", "the service did not answer in time"),
 			code:    websocket.Internal, reason: "Connection timed out: the service did not answer in time",
 		}
 	case errors.As(err, &dial) && dial.Op == "tls":
 		return &failure{
 			status: http.StatusBadGateway, cause: err.Error(),
-			message: errorMessage("ZWEAM511E", "org.zowe.apiml.common.tlsError", "There was a TLS request error accessing the URL '%s': '%s'", target, "TLS handshake with the service failed"),
+			message: ErrorMessage("ZWEAM511E", "org.zowe.apiml.common.tlsError", "There was a TLS request error accessing the URL '%s': '%s'", target, "TLS handshake with the service failed"),
 			code:    websocket.Internal, reason: "TLS handshake with the service failed",
 		}
 	case errors.As(err, &dial):
@@ -122,13 +131,13 @@ func failed(err error, target, serviceID string) *failure {
 		}
 		return &failure{
 			status: http.StatusBadGateway, cause: err.Error(),
-			message: errorMessage("ZWEAG708E", "org.zowe.apiml.gateway.connectionRefused", "The request to the URL '%s' failed after retrying on all known service instances. Caused by: %s", target, why),
+			message: ErrorMessage("ZWEAG708E", "org.zowe.apiml.gateway.connectionRefused", "The request to the URL '%s' failed after retrying on all known service instances. Caused by: %s", target, why),
 			code:    websocket.Internal, reason: why,
 		}
 	default:
 		return &failure{
 			status: http.StatusBadGateway, cause: err.Error(),
-			message: errorMessage("ZWEAM701E", "org.zowe.apiml.common.serviceError", "The request to the URL '%s' has failed: %s caused by: %s", target, "the service's answer could not be read", "connection lost"),
+			message: ErrorMessage("ZWEAM701E", "org.zowe.apiml.common.serviceError", "The request to the URL '%s' has failed: %s caused by: %s", target, "the service's answer could not be read", "connection lost"),
 			code:    websocket.Internal, reason: "Connection to the service was lost during the handshake",
 		}
 	}
@@ -137,14 +146,14 @@ func failed(err error, target, serviceID string) *failure {
 func badRequest(why string) *failure {
 	return &failure{
 		status: http.StatusBadRequest, cause: "bad request: " + why, http: true,
-		message: errorMessage("ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: %s", why),
+		message: ErrorMessage("ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: %s", why),
 	}
 }
 
 func notFound(target string) *failure {
 	return &failure{
 		status: http.StatusNotFound, cause: "no route", http: true,
-		message: errorMessage("ZWEAM104E", "org.zowe.apiml.common.endPointNotFound", "The endpoint you are looking for '%s' could not be located", target),
+		message: ErrorMessage("ZWEAM104E", "org.zowe.apiml.common.endPointNotFound", "The endpoint you are looking for '%s' could not be located", target),
 	}
 }
 
@@ -152,16 +161,16 @@ func deniedFailure(e *auth.Error) *failure {
 	f := &failure{
 		status: e.Status, cause: "refused: " + e.Reason,
 		code: websocket.Unsupported, reason: "Invalid login credentials",
-		message: errorMessage("ZWEAO402E", "org.zowe.apiml.common.unauthorized", "The request has not been applied because it lacks valid authentication credentials."),
+		message: ErrorMessage("ZWEAO402E", "org.zowe.apiml.common.unauthorized", "The request has not been applied because it lacks valid authentication credentials."),
 	}
 	switch e.Status {
 	case http.StatusUnauthorized:
 		f.header = http.Header{"Www-Authenticate": {e.Challenge}}
 	case http.StatusForbidden:
-		f.message = errorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "The service accepted the authentication of the user but the user does not have access right to the resource.")
+		f.message = ErrorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "The service accepted the authentication of the user but the user does not have access right to the resource.")
 	default:
 		f.code, f.reason = websocket.TryAgain, "Authentication is not available"
-		f.message = errorMessage("ZWEAO503E", "org.zowe.apiml.common.serviceUnavailable", "The server is not ready to handle the request: authentication is not available")
+		f.message = ErrorMessage("ZWEAO503E", "org.zowe.apiml.common.serviceUnavailable", "The server is not ready to handle the request: authentication is not available")
 	}
 	return f
 }
@@ -183,7 +192,7 @@ func (e *answerError) Error() string {
 // 500 are 1003, the rest 1011; the text is Jetty's without its class name.
 func (e *answerError) failure(target string) *failure {
 	f := &failure{status: http.StatusBadGateway, cause: e.Error(), answer: e.resp, code: websocket.Internal}
-	f.message = errorMessage("ZWEAM701E", "org.zowe.apiml.common.serviceError", "The request to the URL '%s' has failed: %s caused by: %s", target, "the service refused the WebSocket handshake", e.Error())
+	f.message = ErrorMessage("ZWEAM701E", "org.zowe.apiml.common.serviceError", "The request to the URL '%s' has failed: %s caused by: %s", target, "the service refused the WebSocket handshake", e.Error())
 	if e.reason != "" {
 		f.reason = "Failed to upgrade to websocket: the service's handshake is invalid: " + e.reason
 		return f

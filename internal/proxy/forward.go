@@ -191,9 +191,7 @@ func (o *origin) setForward(h http.Header, prefix string) {
 // quoted gives a value of a Forwarded parameter: a token as it is, anything else as a
 // quoted string (RFC 7239, section 4).
 func quoted(s string) string {
-	if s != "" && strings.IndexFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r))
-	}) < 0 {
+	if s != "" && strings.Trim(s, harmless+"!#$%&'*+^`|~") == "" {
 		return s
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`

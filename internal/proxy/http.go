@@ -25,8 +25,7 @@ type call struct {
 	match    route.Match
 	endpoint *upstream.Endpoint
 	dialer   *upstream.Dialer
-	checked  bool // the gateway itself took the Authorization header
-	cancel   context.CancelCauseFunc
+	checked  bool        // the gateway itself took the Authorization header
 	timer    *time.Timer // fires when the service has not answered in timeouts.response; nil: no bound
 	limit    time.Duration
 	answered atomic.Bool // the service's final head has come
@@ -82,8 +81,13 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, x *exchange) 
 	c.dialer = x.settings.dialer(m.Policy)
 	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), callKey{}, c))
 	defer cancel(nil)
-	c.cancel = cancel
-	if c.limit = m.Policy.Timeouts.Effective().Response; c.limit > 0 {
+	timeouts := m.Policy.Timeouts.Effective()
+	for _, whole := range []time.Duration{timeouts.Request, timeouts.BackendRequest} { // one attempt: both mean the same
+		if whole > 0 {
+			defer time.AfterFunc(whole, func() { cancel(errResponse) }).Stop()
+		}
+	}
+	if c.limit = timeouts.Response; c.limit > 0 {
 		c.timer = time.AfterFunc(c.limit, func() { cancel(errResponse) })
 		defer c.timer.Stop()
 		body.progress = c.progress
@@ -108,7 +112,7 @@ func (s *Server) failHTTP(w http.ResponseWriter, x *exchange, f *failure) {
 	if f.status == statusClientGone { // nobody is there to read an answer
 		panic(http.ErrAbortHandler)
 	}
-	f.message.writeJSON(w, f.status)
+	f.message.WriteJSON(w, f.status)
 }
 
 // slashRedirect sends /svc/ui/v1 to /svc/ui/v1/, so that a page's relative links work
@@ -184,7 +188,7 @@ func modifyResponse(resp *http.Response) error {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return errors.New("service answered 101 to a request that asked for no upgrade")
 	}
-	resp.Header["X-Request-Id"] = []string{c.x.record.RequestID}
+	delete(resp.Header, "X-Request-Id") // the answer has the gateway's already
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		if to, ok := c.relocate(resp.Header.Get("Location")); ok {
 			resp.Header.Set("Location", to)

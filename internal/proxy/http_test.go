@@ -11,13 +11,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"golang.org/x/net/http2"
 
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
@@ -36,9 +35,7 @@ func (g *gateway) client(t *testing.T, h2 bool) *http.Client {
 	pool.AppendCertsFromPEM(pem)
 	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableCompression: true}
 	if h2 {
-		if err := http2.ConfigureTransport(tr); err != nil {
-			t.Fatal(err)
-		}
+		tr.ForceAttemptHTTP2 = true
 	}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: wait, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -130,6 +127,25 @@ func TestForwardHeaders(t *testing.T) {
 	}
 }
 
+func TestOneRequestID(t *testing.T) {
+	addr := httpService(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-Id", "the service's own")
+		fmt.Fprint(w, r.Header.Get("X-Request-Id"))
+	})
+	g := startGateway(t, service{id: "svc", routes: restRoutes, endpoints: []string{addr}})
+	for sent, taken := range map[string]bool{"abc.DEF_1-2": true, "": false, "no spaces": false, strings.Repeat("x", 65): false} {
+		_, br, head := talk(t, g, "GET /svc/api/v1/x HTTP/1.1\r\nHost: gw\r\nConnection: close\r\nX-Request-Id: "+sent+"\r\n\r\n")
+		body, _ := io.ReadAll(br)
+		id := one(head, "X-Request-Id")
+		if (id == sent) != taken || !bytes.Contains(body, []byte(id)) {
+			t.Errorf("sent %q: client got %q, service %q", sent, id, body)
+		}
+		if rec := g.log.next(t); rec["request_id"] != id {
+			t.Errorf("access log %v, want %q", rec["request_id"], id)
+		}
+	}
+}
+
 func TestErrorsAreZoweDocuments(t *testing.T) {
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -144,7 +160,7 @@ func TestErrorsAreZoweDocuments(t *testing.T) {
 		status               int
 		number               string
 	}{
-		{"no route", "/nowhere?token=<b>", "", 404, "ZWEAM104E"},
+		{"no route", "/nowhere<i>?token=<b>", "", 404, "ZWEAM104E"},
 		{"no instance", "/svc/api/v1/x", "", 503, "ZWEAG710E"},
 		{"refused", "/svc/api/v1/x", gone.Addr().String(), 502, "ZWEAG708E"},
 		{"no TLS there", "/svc/api/v1/x", "https://" + plain, 502, "ZWEAM511E"},
@@ -158,7 +174,7 @@ func TestErrorsAreZoweDocuments(t *testing.T) {
 				endpoints = []string{tt.endpoint}
 			}
 			g := startGateway(t, service{id: "svc", routes: restRoutes, endpoints: endpoints, policy: func(p *route.Policy) { p.Timeouts.Response = 200e6 }})
-			resp, err := g.client(t, false).Get("http://" + g.http + tt.path)
+			resp, err := g.client(t, false).Do(&http.Request{Method: "GET", Host: "gw", URL: &url.URL{Scheme: "http", Host: g.http, Opaque: tt.path}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,7 +183,7 @@ func TestErrorsAreZoweDocuments(t *testing.T) {
 			if resp.StatusCode != tt.status || !bytes.Contains(body, []byte(`"messageNumber":"`+tt.number+`"`)) || resp.Header.Get("Content-Type") != "application/json" {
 				t.Errorf("%d %s %s", resp.StatusCode, resp.Header.Get("Content-Type"), body)
 			}
-			if bytes.Contains(body, []byte("<b>")) || bytes.Contains(body, []byte("\\u003cb")) {
+			if bytes.Contains(body, []byte("<i>")) || bytes.Contains(body, []byte("b&gt;")) {
 				t.Errorf("a secret or markup of the client's stands in the answer: %s", body)
 			}
 			if rec := g.log.next(t); rec["status"] != float64(tt.status) || rec["cause"] == nil {

@@ -7,7 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
+	"log" //nolint:depguard // net/http wants one for its own messages
 	"log/slog"
 	"net"
 	"net/http"
@@ -176,11 +176,13 @@ func (s *Server) bind(i int, c ListenerConfig, generated func() (*Keypair, error
 			return nil, &ListenError{i, "tls", err}
 		}
 		// The toolchain's bundled HTTP/2 has known holes; this one replaces it.
-		if err := http2.ConfigureServer(l.server, &http2.Server{MaxConcurrentStreams: 250, IdleTimeout: idleTimeout}); err != nil {
+		h2 := &http2.Server{MaxConcurrentStreams: 250, IdleTimeout: idleTimeout} //nolint:staticcheck // see below
+		if err := http2.ConfigureServer(l.server, h2); err != nil { //nolint:staticcheck // Server.Protocols takes the bundled one
+
 			return nil, &ListenError{i, "tls", err}
 		}
 	}
-	ln, err := net.Listen("tcp", c.Address)
+	ln, err := upstream.Listen(context.Background(), c.Address)
 	if err != nil {
 		return nil, &ListenError{i, "address", err}
 	}
@@ -284,7 +286,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodConnect {
 		s.reject(w, x, &failure{
 			status: http.StatusMethodNotAllowed, cause: "CONNECT refused",
-			message: errorMessage("ZWEAO405E", "org.zowe.apiml.common.methodNotAllowed", "The request method has been disabled and cannot be used for the requested resource."),
+			message: ErrorMessage("ZWEAO405E", "org.zowe.apiml.common.methodNotAllowed", "The request method has been disabled and cannot be used for the requested resource."),
 		})
 		return
 	}
@@ -315,7 +317,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // reject answers what is no acceptable request, and ends its connection.
 func (s *Server) reject(w http.ResponseWriter, x *exchange, f *failure) {
 	x.record.Cause = f.cause
-	w.Header().Set("X-Request-Id", x.record.RequestID)
 	s.refuseStatus(w, x, f)
 }
 

@@ -46,9 +46,9 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, x *exchang
 		return
 	}
 	ss := &Session{record: x.record}
-	if !s.Sessions.add(ss, x.settings.limits.Sessions) {
+	if which := s.Sessions.add(ss, x.settings.limits.Sessions, policy.WebSocket.MaxSessions); which != "" {
 		s.refused.Add(1)
-		s.refuse(w, r, x, overLimit("sessions"), policy)
+		s.refuse(w, r, x, overLimit(which), policy)
 		return
 	}
 	up, err := s.connect(r, x, m, ss, checked)
@@ -84,7 +84,7 @@ func (s *Server) admit(r *http.Request, x *exchange, p *route.Policy) (checked b
 	if o := r.Header.Get("Origin"); o != "" && !p.AllowsOrigin(o, x.origin.proto, x.origin.host) {
 		return false, &failure{
 			status: http.StatusForbidden, cause: "origin refused", http: true,
-			message: errorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "Invalid CORS request: the Origin is not allowed for this route"),
+			message: ErrorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "Invalid CORS request: the Origin is not allowed for this route"),
 		}
 	}
 	return s.authenticate(r, x, p)
@@ -129,7 +129,7 @@ func (s *Server) connect(r *http.Request, x *exchange, m route.Match, ss *Sessio
 func overLimit(which string) *failure {
 	return &failure{
 		status: http.StatusServiceUnavailable, cause: "limit reached: " + which,
-		message: errorMessage("ZWEAO503E", "org.zowe.apiml.common.serviceUnavailable", "The server is not ready to handle the request: %s", "too many "+which),
+		message: ErrorMessage("ZWEAO503E", "org.zowe.apiml.common.serviceUnavailable", "The server is not ready to handle the request: %s", "too many "+which),
 		header:  http.Header{"Retry-After": {"5"}},
 		code:    websocket.TryAgain, reason: "Too many " + which + ", try again later",
 	}
@@ -173,18 +173,19 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, x *exchange, f *
 
 func (s *Server) refuseStatus(w http.ResponseWriter, x *exchange, f *failure) {
 	h := w.Header()
+	h.Set("X-Request-Id", x.record.RequestID)
 	maps.Copy(h, f.header)
 	// What the client sent behind its handshake is no request (RFC 9931): the connection ends.
 	h.Add("Connection", "close")
 	x.record.Status = f.status
 	if f.answer == nil {
-		f.message.writeJSON(w, f.status)
+		f.message.WriteJSON(w, f.status)
 		s.log(x)
 		return
 	}
 	removeHopByHop(f.answer.Header)
 	maps.Copy(h, f.answer.Header)
-	h["Connection"] = []string{"close"}
+	h["Connection"], h["X-Request-Id"] = []string{"close"}, []string{x.record.RequestID}
 	w.WriteHeader(f.status)
 	n, _ := io.Copy(w, f.answer.Body)
 	x.record.BytesOut = n

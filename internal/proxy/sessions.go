@@ -52,30 +52,39 @@ func (ss *Session) view() SessionView {
 type Sessions struct {
 	mu      sync.Mutex // guards the following
 	byID    map[string]*Session
+	byRoute map[string]int // by route id: kept across tables
 	nextSeq uint64
 	drained chan struct{} // closed when the last one ends; nil unless somebody waits
 }
 
-// add lists ss. It reports false, and does nothing, when limit (0: none) is reached.
-func (l *Sessions) add(ss *Session, limit int) bool {
+// add lists ss. It returns the name of the limit that is reached, and does nothing then; a
+// limit of 0 is none.
+func (l *Sessions) add(ss *Session, limit, routeLimit int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if limit > 0 && len(l.byID) >= limit {
-		return false
+		return "sessions"
+	}
+	if routeLimit > 0 && l.byRoute[ss.record.Route] >= routeLimit {
+		return "sessions of this route"
 	}
 	if l.byID == nil {
-		l.byID = make(map[string]*Session)
+		l.byID, l.byRoute = make(map[string]*Session), make(map[string]int)
 	}
 	l.nextSeq++
 	ss.seq = l.nextSeq
 	l.byID[ss.record.SessionID] = ss
-	return true
+	l.byRoute[ss.record.Route]++
+	return ""
 }
 
 func (l *Sessions) remove(ss *Session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.byID, ss.record.SessionID)
+	if l.byRoute[ss.record.Route]--; l.byRoute[ss.record.Route] == 0 {
+		delete(l.byRoute, ss.record.Route)
+	}
 	if len(l.byID) == 0 && l.drained != nil {
 		close(l.drained)
 		l.drained = nil

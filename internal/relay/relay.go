@@ -1,7 +1,7 @@
 // Package relay passes the bytes of one session between a client and an upstream. It reads frame headers as they go by,
 // so it can speak to either side between two frames, and it brings every session to its end as the design's table
-// "Closing" says. It makes no system call of its own: loop.Stream does. Read in this order: Start, Session.ready,
-// flow.walk, then close.go.
+// "Closing" says. It makes no system call of its own: loop.Stream does. Read in this order: Start, Session.turn,
+// side.walk, then close.go.
 package relay
 
 import (
@@ -31,7 +31,7 @@ type Policy struct {
 	MaxAge       time.Duration // since Start; 0: none
 
 	// Stall ends a session if a peer that has bytes waiting for it takes none for so long. 0: 60s. Negative: never; a
-	// peer that stops reading then holds the session and up to 192 KiB for each direction.
+	// peer that stops reading then holds the session and up to 128 KiB for each direction.
 	Stall time.Duration
 
 	Ping time.Duration // the gateway pings both peers so often; 0: never
@@ -106,7 +106,7 @@ type Stats struct {
 	BytesIn, BytesOut       int64
 	FramesIn, FramesOut     int64
 	MessagesIn, MessagesOut int64
-	LastActivity            time.Time // of either peer: last byte received; before the first, the time of Start
+	LastActivity            time.Time // when the last byte of either peer was read; before the first, the time of Start
 	Held                    int64     // bytes that wait in this process for a slow reader
 }
 

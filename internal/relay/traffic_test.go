@@ -18,8 +18,7 @@ import (
 // traffic is n bytes or more of random frames: sizes, fragments and control frames between them.
 func traffic(rng *rand.Rand, n int, mask bool) []byte {
 	var out []byte
-	var frame func(op websocket.Opcode, fin bool, size int)
-	frame = func(op websocket.Opcode, fin bool, size int) {
+	frame := func(op websocket.Opcode, fin bool, size int) {
 		payload := make([]byte, size)
 		for i := range payload {
 			payload[i] = byte(rng.Uint32())
@@ -80,6 +79,7 @@ func readSlowly(r io.Reader, n int, rng *rand.Rand, largest int) ([]byte, error)
 }
 
 func TestTrafficBothWays(t *testing.T) {
+	t.Parallel()
 	for _, largest := range []int{7, 3000, 200_000} {
 		t.Run(fmt.Sprintf("pieces_%d", largest), func(t *testing.T) {
 			engines(t, func(t *testing.T, o rigOptions) {
@@ -87,7 +87,7 @@ func TestTrafficBothWays(t *testing.T) {
 				o.policy.Ping = time.Millisecond // as many Pings of the gateway in between as it likes
 				o.policy.Pong = time.Hour
 				r := newRig(t, o)
-				size := min(largest*4000, 1<<20)
+				size := min(largest*1500, 400_000)
 				rng := rand.New(rand.NewPCG(uint64(largest), 1))
 				up, down := traffic(rng, size, true), traffic(rng, size, false)
 				var wg sync.WaitGroup
@@ -310,6 +310,7 @@ func TestPongMissing(t *testing.T) {
 
 // A peer that never reads costs a bounded amount of memory, and is dropped in the end.
 func TestSlowReader(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, o rigOptions) {
 		o.policy = relay.Policy{Stall: 300 * time.Millisecond, CloseTimeout: 100 * time.Millisecond}
 		r := newRig(t, o)
@@ -370,6 +371,7 @@ func TestSlowUpstream(t *testing.T) {
 
 // A slow reader that does read is not dropped, however slow the system is to report room.
 func TestSlowButSteadyReader(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, o rigOptions) {
 		o.policy.Stall = 300 * time.Millisecond
 		o.smallBuffers = true
@@ -408,6 +410,7 @@ func TestSlowButSteadyReader(t *testing.T) {
 
 // Whatever happens at once, Done comes once and everything is given back.
 func TestRaces(t *testing.T) {
+	t.Parallel()
 	acts := []func(r *rig){
 		func(r *rig) { r.session.Close(away, "", "test") },
 		func(r *rig) { r.client.reset() },

@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/fairlead-gateway/fairlead/internal/unit"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
-	"github.com/goccy/go-yaml"
 )
 
 // everyField sets each field of a policy once, as metadata spells it.

@@ -2,6 +2,7 @@
 package unit
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -28,6 +29,9 @@ func ParseSize(s string) (Size, error) {
 		}
 	}
 	n, err := strconv.ParseUint(digits, 10, 63)
+	if errors.Is(err, strconv.ErrRange) {
+		return 0, fmt.Errorf("size %q: too large", s)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("size %q: want a whole number of B, KiB, MiB or GiB, as 64KiB", s)
 	}

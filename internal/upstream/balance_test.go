@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestRoundRobinTakesTurns(t *testing.T) {
@@ -65,26 +66,49 @@ func TestLeastSessionsTiesTakeTurns(t *testing.T) {
 	}
 }
 
-// TestTakeDoesNotHerd begins many handshakes at once: none may see a place that another has taken.
+// TestTakeDoesNotHerd begins handshakes together, again and again: none may see a place that
+// another has taken, so each round leaves all endpoints alike.
 func TestTakeDoesNotHerd(t *testing.T) {
 	s := NewPool().Service("svc", specs(4))
-	s.Endpoints[0].Acquire() // not all alike
-	start := make(chan struct{})
-	var wg sync.WaitGroup
-	for range 99 {
-		wg.Go(func() {
-			<-start
-			if _, _, err := s.Take(LeastSessions); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	close(start)
-	wg.Wait()
-	for _, e := range s.Endpoints {
-		if n := e.Sessions(); n != 25 {
-			t.Errorf("endpoint %s has %d sessions, want 25", e.Address(), n)
+	for round := range 500 {
+		start := make(chan struct{})
+		var wg sync.WaitGroup
+		for range len(s.Endpoints) {
+			wg.Go(func() {
+				<-start
+				if _, _, err := s.Take(LeastSessions); err != nil {
+					t.Error(err)
+				}
+			})
 		}
+		close(start)
+		wg.Wait()
+		for _, e := range s.Endpoints {
+			if n := e.Sessions(); n != int64(round+1) {
+				t.Fatalf("endpoint %s has %d sessions after %d rounds, want one of each", e.Address(), n, round+1)
+			}
+		}
+	}
+}
+
+// TestTakeChoosesAndCountsInOneStep holds the step open: another Take must not choose meanwhile.
+func TestTakeChoosesAndCountsInOneStep(t *testing.T) {
+	s := NewPool().Service("svc", specs(2))
+	s.state.take.Lock()
+	taken := make(chan *Endpoint, 1)
+	go func() {
+		e, _, _ := s.Take(LeastSessions)
+		taken <- e
+	}()
+	select {
+	case <-taken:
+		t.Fatal("chose while another was between choosing and counting")
+	case <-time.After(20 * time.Millisecond): // too short only makes the test pass
+	}
+	s.Endpoints[0].Acquire()
+	s.state.take.Unlock()
+	if e := <-taken; e != s.Endpoints[1] {
+		t.Errorf("took %v, want the endpoint that the other left", e)
 	}
 }
 

@@ -46,6 +46,7 @@ func acceptAll(ln net.Listener, serve func(net.Conn), done chan<- struct{}) {
 		if err != nil {
 			return
 		}
+		c.SetDeadline(time.Now().Add(5 * time.Second)) // a connection that the dialer leaks ends too
 		serve(c)
 		c.Close()
 	}
@@ -379,11 +380,17 @@ func TestDialTLSOffersOnlyHTTP1(t *testing.T) {
 
 // TestDialTLSRefusesEarlyBytes has a service, or someone on the way, speak before TLS does.
 func TestDialTLSRefusesEarlyBytes(t *testing.T) {
+	ended := make(chan error, 1)
 	port := listen(t, func(c net.Conn) {
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n") //nolint:errcheck // the dialer may be gone
-		echo(c)
+		_, err := io.Copy(io.Discard, c)
+		ended <- err
 	})
 	wantDialError(t, new(Dialer), t.Context(), endpoint("https", "127.0.0.1", port), OpTLS)
+	var late net.Error
+	if err := <-ended; errors.As(err, &late) && late.Timeout() {
+		t.Errorf("the connection was not closed: %v", err)
+	}
 }
 
 func TestDialTLSSilentServer(t *testing.T) {

@@ -67,8 +67,11 @@ server.listen(port, '127.0.0.1', () => {
   connectToEureka();
 });
 
+// The enabler does not tell when the registry has answered, and it leaves the socket of its
+// registration open, so the process would not end by itself.
 process.on('SIGTERM', () => {
   unregisterFromEureka();
   for (const socket of sockets.clients) socket.close(1001, 'going away');
-  server.close(); // and the process ends when the registry has answered
+  server.close();
+  setTimeout(() => process.exit(0), 1000);
 });

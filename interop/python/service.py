@@ -90,7 +90,7 @@ async def main(how):
         print(f"listening on {port}", flush=True)
         deregister = await (register_eureka if how == "eureka" else register_enabler)(config)
         await stopped.wait()
-        await deregister()
+    await deregister()
 
 
 if __name__ == "__main__":

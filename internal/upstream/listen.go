@@ -1,0 +1,21 @@
+package upstream
+
+import (
+	"context"
+	"net"
+)
+
+// Listen binds address for TCP with the liveness bounds of Dialer on what it accepts: a
+// client that vanished is found by keep-alive, or by bytes that stay unacknowledged.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	lc := net.ListenConfig{
+		KeepAliveConfig: net.KeepAliveConfig{
+			Enable:   true,
+			Idle:     keepAliveIdle,
+			Interval: keepAliveInterval,
+			Count:    keepAliveCount,
+		},
+		Control: setUserTimeout, // accepted connections inherit it
+	}
+	return lc.Listen(ctx, "tcp", address)
+}
