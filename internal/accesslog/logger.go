@@ -16,7 +16,7 @@ import (
 // Config is the section accessLog of fairlead.yaml.
 type Config struct {
 	// Path is the file to append to; "-" is standard output, "off" writes no log. Default "-".
-	// SIGHUP opens the file anew, so that it may be rotated.
+	// SIGHUP opens the file anew, so that it may be rotated. Another path needs a restart.
 	Path string `yaml:"path"`
 
 	// Format is json, agc (the log of Application Gateway for Containers) or common (NCSA

@@ -234,6 +234,41 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestPlaces puts one mistake behind whatever may stand before it.
+func TestPlaces(t *testing.T) {
+	for _, before := range []string{
+		"", "\n\n", "# c\n", "---\n", "--- # c\n", "\ufeff", "\ufeff# c\r\n", "dataDir: x # ü\n", "dataDir: \"a\n  b\"\n", "dataDir: 'a\n\n  b'\n",
+		"dataDir: a\n  b\n", "dataDir: |\n  a\n  b\n\n\n", "dataDir: >-\n  a\n\n  b\n# c\n", "\"dataDir\": 'ü''ü'\n", "manifests: [\n\n  # c\n]\n",
+		"manifests:\n# c\n\nlimits: { # c\n  sessions: 1, # c\n}\n", "admin: {users: [], usersFile: \"\"}   \n\n", "dataDir: \"\\u00fc\\n\\\"\"\r\n",
+		"registry:\n  auth:\n    # c\n    users: []\n\n  plain: true # c\n", "gateway: {listeners: [{address: ':1'}, {address: ':0', name: x}]}\n",
+	} {
+		line := strings.Count(before, "\n") + 1
+		for _, tt := range []struct {
+			text      string
+			down, col int
+		}{
+			{"log: {level: no}", 0, 14},
+			{"log: {format: text,   level: \"no\"}", 0, 30},
+			{"log:\n  level: no", 1, 10},
+			{"log:\n\n   # c\n   level:     'no' # c", 3, 15},
+			{"log:\n  # ü\n  \"level\"  : no\n", 2, 14},
+			{"log: {\n  level:\n    no\n}", 2, 5},
+			{"log:\n  level: >-\n    no\n", 1, 10},
+			{"accessLog: {path: 'te\n\n  xt', format: no}", 2, 16},
+		} {
+			_, err := Parse("f.yaml", []byte(before+tt.text), env)
+			var e *Error
+			if !errors.As(err, &e) {
+				t.Errorf("%q: %v", before+tt.text, err)
+				continue
+			}
+			if e.Line != line+tt.down || e.Column != tt.col {
+				t.Errorf("%q: at %d:%d, want %d:%d", before+tt.text, e.Line, e.Column, line+tt.down, tt.col)
+			}
+		}
+	}
+}
+
 func TestManyErrors(t *testing.T) {
 	_, err := Parse("f.yaml", []byte("log: {}\n"+strings.Repeat("log: {}\n", 100)), env)
 	var all Errors

@@ -63,8 +63,24 @@ func quoteTo(b *strings.Builder, text string) {
 	}
 }
 
-// FuzzParse holds Parse to two laws: it never panics, and what it accepts, written out in
-// full, is accepted again as the same.
+// checkPlaces holds the place of every key to the file: no blank and no end of line is there,
+// and before it nothing that could be a part of it.
+func checkPlaces(t *testing.T, text string, s *source) {
+	t.Helper()
+	for key, at := range s.places {
+		line := []rune(strings.TrimPrefix(string(s.lines[at.line-1]), "\ufeff"))
+		if at.column > len(line) || strings.ContainsRune(" \t,:]}", line[at.column-1]) && key[len(key)-1] == ']' {
+			t.Errorf("%q: %s is not at %d:%d", text, key, at.line, at.column)
+			continue
+		}
+		if at.column > 1 && !strings.ContainsRune(" \t{[,:", line[at.column-2]) {
+			t.Errorf("%q: %s does not begin at %d:%d", text, key, at.line, at.column)
+		}
+	}
+}
+
+// FuzzParse holds Parse to three laws: it never panics, what it accepts, written out in full,
+// is accepted again as the same, and every key is where it says.
 func FuzzParse(f *testing.F) {
 	for _, name := range []string{"testdata/design.yaml", "testdata/sample.yaml"} {
 		text, err := os.ReadFile(name)
@@ -89,6 +105,7 @@ func FuzzParse(f *testing.F) {
 			_ = err.Error()
 			return
 		}
+		checkPlaces(t, text, first.src)
 		var b strings.Builder
 		encode(&b, reflect.ValueOf(*first))
 		second, err := Parse("f.yaml", []byte(b.String()), env)

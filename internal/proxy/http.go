@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -25,6 +26,7 @@ type call struct {
 	match    route.Match
 	endpoint *upstream.Endpoint
 	dialer   *upstream.Dialer
+	log      *slog.Logger
 	checked  bool        // the gateway itself took the Authorization header
 	timer    *time.Timer // fires when the service has not answered in timeouts.response; nil: no bound
 	limit    time.Duration
@@ -67,7 +69,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, x *exchange) 
 		rec.WriteHeader(http.StatusFound)
 		return
 	}
-	c := &call{x: x, match: m}
+	c := &call{x: x, match: m, log: s.Log}
 	var err error
 	if c.checked, err = s.authenticate(r, x, m.Policy); err != nil {
 		s.failHTTP(rec, x, failed(err, x.target, m.ServiceID))
@@ -77,7 +79,6 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, x *exchange) 
 		s.failHTTP(rec, x, failed(err, x.target, m.ServiceID))
 		return
 	}
-	x.record.Instance, x.record.Backend = c.endpoint.ID, c.endpoint.Address()
 	c.dialer = x.settings.dialer(m.Policy)
 	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), callKey{}, c))
 	defer cancel(nil)
@@ -153,7 +154,8 @@ func rewrite(p *httputil.ProxyRequest) {
 	c := p.In.Context().Value(callKey{}).(*call)
 	out := p.Out
 	target := c.match.Upstream()
-	out.URL = &url.URL{Scheme: c.endpoint.Scheme, Host: c.endpoint.Address()}
+	out.URL = new(url.URL)
+	c.address(out)
 	if strings.HasPrefix(target, "//") { // net/http would take an Opaque like this for an authority
 		out.URL.RawPath = target
 		out.URL.Path, _ = url.PathUnescape(target)
@@ -162,10 +164,6 @@ func rewrite(p *httputil.ProxyRequest) {
 	}
 	if c.x.query != "" {
 		out.URL.RawQuery, out.URL.ForceQuery = c.x.query[1:], c.x.query == "?"
-	}
-	out.Host = c.endpoint.Address()
-	if c.match.Policy.HostHeader == route.HostOfClient {
-		out.Host = c.x.origin.host
 	}
 	removeReserved(out.Header)
 	out.Trailer = p.In.Trailer // the same map: net/http fills it when the body has ended
@@ -178,6 +176,52 @@ func rewrite(p *httputil.ProxyRequest) {
 		out.Header["User-Agent"] = []string{""} // else net/http would invent one
 	}
 }
+
+// address points a request at the call's endpoint.
+func (c *call) address(out *http.Request) {
+	c.x.record.Instance, c.x.record.Backend = c.endpoint.ID, c.endpoint.Address()
+	out.URL.Scheme, out.URL.Host, out.Host = c.endpoint.Scheme, c.endpoint.Address(), c.endpoint.Address()
+	if c.match.Policy.HostHeader == route.HostOfClient {
+		out.Host = c.x.origin.host
+	}
+}
+
+// nextEndpoint is a transport that passes over an endpoint that cannot be reached: nothing
+// of the request has been sent by then.
+type nextEndpoint struct{ *http.Transport }
+
+func (t nextEndpoint) RoundTrip(r *http.Request) (*http.Response, error) {
+	c := r.Context().Value(callKey{}).(*call)
+	if r.Body != nil {
+		keep := *r
+		keep.Body = keptOpen{r.Body}
+		r = &keep
+	}
+	var tried []*upstream.Endpoint
+	for {
+		resp, err := t.Transport.RoundTrip(r)
+		if err == nil || !unreached(err) || r.Context().Err() != nil {
+			return resp, err
+		}
+		tried = append(tried, c.endpoint)
+		next, none := c.match.Service.Pick(c.match.Policy.Balance(false), tried...)
+		if none != nil || len(tried) == maxAttempts {
+			return nil, err
+		}
+		c.log.Warn("endpoint not reached", "service", c.match.ServiceID, "instance", c.endpoint.ID, "err", err)
+		c.endpoint = next
+		again, to := *r, *r.URL // shallow: the body and the map of trailers stay the client's
+		again.URL = &to
+		r = &again
+		c.address(r)
+	}
+}
+
+// keptOpen is a body that a transport does not close, also when it could not send it:
+// another endpoint may take it. ReverseProxy closes it at the end.
+type keptOpen struct{ io.Reader }
+
+func (keptOpen) Close() error { return nil }
 
 func modifyResponse(resp *http.Response) error {
 	c := resp.Request.Context().Value(callKey{}).(*call)

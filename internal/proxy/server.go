@@ -112,7 +112,7 @@ func (s *Server) Apply(c Reloadable) error {
 		set.trusted = append(set.trusted, p)
 	}
 	set.transport = newTransport()
-	set.reverse = newReverseProxy(s, set.transport)
+	set.reverse = newReverseProxy(s, nextEndpoint{set.transport})
 	if old := s.settings.Swap(set); old != nil {
 		old.transport.CloseIdleConnections()
 	}

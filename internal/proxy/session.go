@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/relay"
 	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
@@ -90,32 +92,56 @@ func (s *Server) admit(r *http.Request, x *exchange, p *route.Policy) (checked b
 	return s.authenticate(r, x, p)
 }
 
-// connect picks an endpoint, dials it and shakes hands. On success ss holds the endpoint's
-// slot, which Done gives back.
-func (s *Server) connect(r *http.Request, x *exchange, m route.Match, ss *Session, checked bool) (*upstreamConn, error) {
-	p := m.Policy
-	ep, release, err := m.Service.Take(p.Balance(true))
-	if err != nil {
-		return nil, err
+// maxAttempts bounds the endpoints tried for one session or request.
+const maxAttempts = 3
+
+// connect opens the session at an endpoint. One that cannot be reached is passed over for
+// another: nothing has been sent by then. On success ss holds the endpoint's slot, which Done
+// gives back.
+func (s *Server) connect(r *http.Request, x *exchange, m route.Match, ss *Session, checked bool) (up *upstreamConn, err error) {
+	header := handshakeHeader(x, m, r.Header, checked)
+	var tried []*upstream.Endpoint
+	for range maxAttempts {
+		ep, release, none := m.Service.Take(m.Policy.Balance(true), tried...)
+		if none != nil {
+			return nil, cmp.Or(err, none)
+		}
+		ss.endpoint, ss.release = ep, release
+		x.record.Instance, x.record.Backend = ep.ID, ep.Address()
+		if up, err = s.attempt(r.Context(), x, m, ss, header); err == nil {
+			return up, nil
+		}
+		release()
+		if r.Context().Err() != nil {
+			return nil, errClientGone
+		}
+		if !unreached(err) {
+			return nil, err
+		}
+		s.Log.Warn("endpoint not reached", "service", m.ServiceID, "instance", ep.ID, "err", err)
+		tried = append(tried, ep)
 	}
-	ss.endpoint, ss.release = ep, release
-	x.record.Instance, x.record.Backend = ep.ID, ep.Address()
-	ctx, cancel := context.WithTimeout(r.Context(), p.Timeouts.Effective().Handshake)
+	return nil, err
+}
+
+// unreached tells whether a request failed before anything of it was sent.
+func unreached(err error) bool {
+	var e *upstream.DialError
+	return errors.As(err, &e)
+}
+
+// attempt shakes hands with the session's endpoint, within timeouts.handshake.
+func (s *Server) attempt(ctx context.Context, x *exchange, m route.Match, ss *Session, header http.Header) (*upstreamConn, error) {
+	p, ep := m.Policy, ss.endpoint
+	ctx, cancel := context.WithTimeout(ctx, p.Timeouts.Effective().Handshake)
 	defer cancel()
 	host := ep.Address()
 	if p.HostHeader == route.HostOfClient {
 		host = x.origin.host
 	}
-	q := &handshakeRequest{
-		target: m.Upstream() + x.query, host: host, key: websocket.NewKey(), offer: x.offer,
-		header: handshakeHeader(x, m, r.Header, checked),
-	}
+	q := &handshakeRequest{target: m.Upstream() + x.query, host: host, key: websocket.NewKey(), offer: x.offer, header: header}
 	up, err := openUpstream(ctx, x.settings.dialer(p), ep, q)
 	if err != nil {
-		ss.release()
-		if r.Context().Err() != nil {
-			return nil, errClientGone
-		}
 		return nil, err
 	}
 	scheme := "ws"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -314,6 +315,51 @@ func TestShutdownSays1001(t *testing.T) {
 	<-done
 	if rec := g.log.next(t); rec["close_code"] != 1001.0 || rec["closed_by"] != "gateway" || rec["cause"] != "shutdown" {
 		t.Errorf("line %v", rec)
+	}
+}
+
+// TestDeadEndpointIsPassedOver has one instance that is gone without a word. Under
+// least-sessions it would be picked first for ever: it never has a session.
+func TestDeadEndpointIsPassedOver(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	alive := httpService(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			_, _ = io.Copy(w, r.Body)
+			return
+		}
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, acceptSwitch("Sec-WebSocket-Key: "+r.Header.Get("Sec-WebSocket-Key")+"\r\n")+unmasked(websocket.OpText, "up"))
+		_, _ = io.Copy(io.Discard, rw)
+	})
+	g := startGateway(t, service{
+		id: "svc", routes: map[string]string{"ws/v1": "/ws", "api/v1": "/api"},
+		endpoints: []string{gone.Addr().String(), alive},
+	})
+	for range 4 {
+		c, br, head := talk(t, g, handshake("/svc/ws/v1/x", "gw"))
+		if op, p := frame(t, br); op != websocket.OpText || p != "up" {
+			t.Fatalf("%q, then opcode %d %q", head, op, p)
+		}
+		c.Close()
+		if rec := g.log.next(t); rec["instance"] != "127.0.0.1:svc:1" {
+			t.Errorf("line %v", rec)
+		}
+		_, br, head = talk(t, g, "POST /svc/api/v1/x HTTP/1.1\r\nHost: gw\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+		if body, _ := io.ReadAll(br); !strings.HasPrefix(head, "HTTP/1.1 200 ") || string(body) != "hello" {
+			t.Errorf("%q %q", head, body)
+		}
+		if rec := g.log.next(t); rec["instance"] != "127.0.0.1:svc:1" || rec["bytes_in"] != 5.0 {
+			t.Errorf("line %v", rec)
+		}
 	}
 }
 
