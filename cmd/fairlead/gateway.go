@@ -27,6 +27,7 @@ import (
 // A gateway is everything that one configuration makes, wired together. startGateway builds
 // it in order, once; stop ends it.
 type gateway struct {
+	started   *config.Config // constant: what addresses and directories were taken from
 	log       *slog.Logger
 	level     *slog.LevelVar
 	accessLog *accesslog.Logger
@@ -50,7 +51,7 @@ type gateway struct {
 
 // startGateway binds every address, starts every part, and returns when the gateway serves.
 func startGateway(c *config.Config, stdout, stderr io.Writer) (*gateway, error) {
-	g := &gateway{config: c, level: new(slog.LevelVar), failed: make(chan error, 1)}
+	g := &gateway{started: c, config: c, level: new(slog.LevelVar), failed: make(chan error, 1)}
 	g.level.Set(c.Log.SlogLevel())
 	g.log = newLogger(stderr, c.Log.Format, g.level)
 	if err := g.build(c, stdout); err != nil {

@@ -269,7 +269,7 @@ func TestReload(t *testing.T) {
 
 	// A bad file changes nothing and says where it is bad.
 	writeConfig(t, g.dir, baseConfig+"limits: {sessions: many}\n")
-	if line := g.await(t, g.stderr, "not reloaded"); !strings.Contains(line, "fairlead.yaml:8:") {
+	if line := g.await(t, g.stderr, "not reloaded"); !strings.Contains(line, "fairlead.yaml:8:20") {
 		t.Errorf("%s: does not name the place", line)
 	}
 	// A good one holds for new sessions, is applied without a signal, and cuts nobody.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -128,7 +129,7 @@ func (g *gateway) reopen() {
 }
 
 // reload reads the configuration again. A bad one keeps the old one and says why; what only
-// a restart can change is named.
+// a restart can change is named, each time until it is done or undone.
 func (g *gateway) reload(path string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -137,14 +138,31 @@ func (g *gateway) reload(path string) {
 		err = g.apply(next)
 	}
 	if err != nil {
-		g.log.Error("configuration not reloaded, the old one stays", "err", err)
+		g.logRefused(err)
 		return
 	}
-	for _, key := range config.Diff(g.config, next) {
+	for _, key := range config.Diff(g.started, next) {
 		g.log.Warn("restart needed", "key", key)
 	}
 	g.config = next
 	g.log.Info("configuration reloaded", "file", path)
+}
+
+// logRefused logs each thing that is wrong with a configuration, with its place.
+func (g *gateway) logRefused(err error) {
+	const message = "configuration not reloaded, the old one stays"
+	var all config.Errors
+	if !errors.As(err, &all) {
+		var one *config.Error
+		if !errors.As(err, &one) {
+			g.log.Error(message, "err", err)
+			return
+		}
+		all = config.Errors{one}
+	}
+	for _, e := range all {
+		g.log.Error(message, "place", fmt.Sprintf("%s:%d:%d", e.File, e.Line, e.Column), "key", e.Key, "err", e.Err, "hint", e.Remedy())
+	}
 }
 
 // apply swaps in what may change while the gateway runs, or nothing of it.
@@ -153,7 +171,7 @@ func (g *gateway) apply(c *config.Config) error {
 	if err != nil {
 		return err
 	}
-	users, err := admin.OpenUsers(c.Admin, g.config.DataDir, g.log)
+	users, err := admin.OpenUsers(c.Admin, g.started.DataDir, g.log)
 	if err != nil {
 		return c.ErrorAt("admin", err, "")
 	}

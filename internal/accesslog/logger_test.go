@@ -247,6 +247,20 @@ func TestWriteErrorsAreCountedAndReported(t *testing.T) {
 	})
 }
 
+// Of lines written at once, those that got through whole are not lost.
+func TestPartOfABatch(t *testing.T) {
+	for room, want := range map[int]struct {
+		lost int64
+		torn bool
+	}{0: {4, false}, 1: {4, true}, 2: {3, false}, 5: {2, true}, 6: {2, true}, 7: {1, false}, 9: {0, false}} {
+		l := &Logger{stdout: &full{room: room}}
+		l.flush([]byte("a\nb\ncc\nd\n"))
+		if l.failed.Load() != want.lost || l.torn != want.torn {
+			t.Errorf("room for %d bytes: %d lost, torn %v; want %+v", room, l.failed.Load(), l.torn, want)
+		}
+	}
+}
+
 // TestEveryRecordIsWrittenOrCounted holds while all of the API is in use at once.
 func TestEveryRecordIsWrittenOrCounted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "access.log")

@@ -10,11 +10,13 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/fairlead-gateway/fairlead/internal/auth"
 	"github.com/fairlead-gateway/fairlead/internal/proxy"
+	"github.com/fairlead-gateway/fairlead/internal/route"
 )
 
 // checker judges what a Config says as a whole, each finding with its place.
@@ -40,9 +42,13 @@ func check(c *Config) Errors {
 	if err := c.Defaults.Validate(); err != nil {
 		k.add("defaults", below("defaults", err), "")
 	}
+	if b := c.Auth.Basic; c.Defaults.Auth == route.AuthBasic && len(b.Users) == 0 && b.UsersFile == "" {
+		k.add("defaults.auth", fmt.Errorf("%q: auth.basic has no users, so nobody could come in", c.Defaults.Auth), "set auth.basic.users or auth.basic.usersFile")
+	}
 	if err := c.AccessLog.Check(); err != nil {
 		k.add("accessLog", below("accessLog", err), "")
 	}
+	k.places()
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, "text", "json")
 	k.errs.sort()
@@ -284,6 +290,23 @@ func (k *checker) later() {
 	}
 	if len(k.c.Auth.JWT.Issuers) > 0 {
 		k.add("auth.jwt.issuers", errUnavailable, hint)
+	}
+}
+
+// places judges, without making anything, where files will be written.
+func (k *checker) places() {
+	if info, err := os.Stat(k.c.DataDir); err == nil && !info.IsDir() {
+		k.add("dataDir", fmt.Errorf("%s: is not a directory", k.c.DataDir), "name a directory that this user may write")
+	}
+	path := k.c.AccessLog.Path
+	if path == "-" {
+		return
+	}
+	const hint = `name a file that this user may write, or "-" for standard output`
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		k.add("accessLog.path", fmt.Errorf("%s: is a directory", path), hint)
+	} else if _, err := os.Stat(filepath.Dir(path)); err != nil {
+		k.add("accessLog.path", err, hint)
 	}
 }
 

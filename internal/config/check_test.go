@@ -110,6 +110,13 @@ func TestCheck(t *testing.T) {
 		{"limits: {connections: -1, sessions: -2, headerBytes: 10}", "f.yaml:1:23: limits.connections: -1: want 0 (no limit) or more\n" +
 			"f.yaml:1:37: limits.sessions: -2: want 0 (no limit) or more\nf.yaml:1:54: limits.headerBytes: 10B: want 1KiB or more"},
 		{"upstream: {tls: {caFile: DIR/junk.pem}}", "f.yaml:1:26: upstream.tls.caFile DIR/junk.pem: no PEM certificate in it"},
+		{"defaults: {auth: basic}", `f.yaml:1:18: defaults.auth: "basic": auth.basic has no users, so nobody could come in`},
+		{"defaults: {auth: basic}\nauth: {basic: {usersFile: DIR/users}}", ""},
+		{"dataDir: DIR/users", "f.yaml:1:10: dataDir: DIR/users: is not a directory"},
+		{"dataDir: DIR/not/yet", ""},
+		{"accessLog: {path: DIR/access.log}", ""},
+		{"accessLog: {path: DIR}", "f.yaml:1:19: accessLog.path: DIR: is a directory"},
+		{"accessLog: {path: DIR/no/access.log}", "f.yaml:1:19: accessLog.path: stat DIR/no: no such file or directory"},
 		{"log: {level: loud, format: xml}", "f.yaml:1:14: log.level: \"loud\": want debug, info, warn or error\nf.yaml:1:28: log.format: \"xml\": want text or json"},
 		{"admin: {usersFile: DIR/no}", "f.yaml:1:20: admin.usersFile: open DIR/no: no such file or directory"},
 		{"auth: {basic: {usersFile: DIR/none}}", "f.yaml:1:27: auth.basic.usersFile: DIR/none: no user in it"},

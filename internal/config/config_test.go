@@ -198,18 +198,31 @@ func TestDiff(t *testing.T) {
 		{base, nil},
 		{`{gateway: {listeners: [{name: http, address: ":1"}]}, registry: {peers: []}, log: {level: debug}}`, nil},
 		{`{gateway: {listeners: [{address: ":1"}], shutdownTimeout: 1s, trustedProxies: ["::1"]}, limits: {sessions: 4},` +
-			` defaults: {auth: basic}, registry: {forgetAfter: 2m}, upstream: {tls: {insecureSkipVerify: true}}}`, nil},
+			` defaults: {auth: none}, registry: {forgetAfter: 2m}, upstream: {tls: {insecureSkipVerify: true}}}`, nil},
 		{`{gateway: {listeners: [{address: ":2"}]}}`, []string{"gateway.listeners"}},
 		{`{gateway: {listeners: [{address: ":1", tls: {}}]}}`, []string{"gateway.listeners"}},
 		{
 			`{gateway: {listeners: [{address: ":1"}]}, dataDir: x, log: {format: json}, accessLog: {path: a, format: agc},` +
 				` registry: {enabled: false, address: "localhost:1234", auth: {users: ['` + hash + `']}}}`,
-			[]string{"registry.enabled", "registry.address", "registry.auth.users", "accessLog.path", "accessLog.format", "log.format", "dataDir"},
+			[]string{"registry.enabled", "registry.address", "accessLog.path", "accessLog.format", "log.format", "dataDir"},
 		},
+		{`{gateway: {listeners: [{address: ":1"}]}, limits: {headerBytes: 8KiB}}`, []string{"limits.headerBytes"}},
 	} {
 		if have := Diff(mustParse(t, base), mustParse(t, tt.next)); !slices.Equal(have, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.next, have, tt.want)
 		}
+	}
+}
+
+// Users of the registry come and go with a reload; that there are none is for a restart.
+func TestDiffOfRegistryUsers(t *testing.T) {
+	none := mustParse(t, `{}`)
+	users := mustParse(t, `{registry: {auth: {users: ['`+hash+`']}}}`)
+	if have := Diff(none, users); have != nil {
+		t.Error(have)
+	}
+	if have := Diff(users, none); !slices.Equal(have, []string{"registry.auth"}) {
+		t.Error(have)
 	}
 }
 

@@ -7,10 +7,10 @@ import (
 )
 
 // restartKeys are the keys that are read once, at start, and the sections all of whose keys are.
-var restartKeys = []string{"gateway.listeners", "registry", "accessLog", "log.format", "dataDir"}
+var restartKeys = []string{"gateway.listeners", "limits.headerBytes", "registry", "accessLog", "log.format", "dataDir"}
 
 // reloadedKeys are the exceptions.
-var reloadedKeys = []string{"registry.forgetAfter"}
+var reloadedKeys = []string{"registry.forgetAfter", "registry.auth.users", "registry.auth.usersFile"}
 
 // Diff returns the keys that differ between old and next and that only a restart brings into
 // effect, in the order of the struct. A list that differs is one key.
@@ -21,8 +21,13 @@ func Diff(old, next *Config) []string {
 			keys = append(keys, key)
 		}
 	})
+	if hasUsers(old) && !hasUsers(next) { // the registry that asked for users goes on asking
+		keys = append(keys, "registry.auth")
+	}
 	return keys
 }
+
+func hasUsers(c *Config) bool { a := c.Registry.Auth; return len(a.Users) > 0 || a.UsersFile != "" }
 
 func needsRestart(key string) bool {
 	return !slices.Contains(reloadedKeys, key) && slices.ContainsFunc(restartKeys, func(k string) bool {

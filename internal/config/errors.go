@@ -34,10 +34,7 @@ func (e *Error) Error() string {
 	default:
 		fmt.Fprintf(&b, "%s:%d:%d: ", e.File, e.Line, e.Column)
 	}
-	cause, hint := e.Err.Error(), e.Hint
-	if before, after, ok := strings.Cut(cause, "\nhint: "); ok {
-		cause, hint = before, cmp.Or(hint, after)
-	}
+	cause, _, _ := strings.Cut(e.Err.Error(), hintMark)
 	if e.Key != "" && !startsWithKey(cause, e.Key) {
 		fmt.Fprintf(&b, "%s: ", e.Key)
 	}
@@ -45,11 +42,26 @@ func (e *Error) Error() string {
 	if e.source != "" {
 		fmt.Fprintf(&b, "\n%5d | %s\n      | %s^", e.Line, e.source, strings.Repeat(" ", e.Column-1))
 	}
-	if hint != "" {
+	if hint := e.Remedy(); hint != "" {
 		fmt.Fprintf(&b, "\nfairlead: hint: %s", hint)
 	}
 	return b.String()
 }
+
+// hintMark sets off a hint in the text of a cause.
+const hintMark = "\nhint: "
+
+// Remedy says what to do: the hint, or that of the cause, or what helps with any value.
+func (e *Error) Remedy() string {
+	_, hint, _ := strings.Cut(e.Err.Error(), hintMark)
+	if hint = cmp.Or(e.Hint, hint); hint == "" && e.Key != "" && e.Line != 0 {
+		return hintValue
+	}
+	return hint
+}
+
+// hintValue is what can be done about any value that is refused.
+const hintValue = "correct the value, or remove the key, and its default holds"
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

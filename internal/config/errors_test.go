@@ -38,6 +38,7 @@ func TestErrors(t *testing.T) {
 			"f.yaml:1:1: dataDir: want text, found a list",
 			"    1 | dataDir: []",
 			"      | ^",
+			"fairlead: hint: "+hintValue,
 			"fairlead: f.yaml:3:3: log.levle: unknown key",
 			"    3 |   levle: x",
 			"      |   ^",
@@ -45,6 +46,7 @@ func TestErrors(t *testing.T) {
 			"fairlead: f.yaml:4:3: log.format: want text, found keys and values",
 			"    4 |   format: {}",
 			"      |   ^",
+			"fairlead: hint: "+hintValue,
 		)},
 		{"duplicate key", "log: {}\nlog: {}\n", lines(
 			"f.yaml:2:1: log: is there twice, first in line 1",
@@ -62,31 +64,37 @@ func TestErrors(t *testing.T) {
 			`f.yaml:2:20: gateway.shutdownTimeout: duration "10": lacks a unit: want ms, s, m or h, as 30s`,
 			"    2 |   shutdownTimeout: 10",
 			"      |                    ^",
+			"fairlead: hint: "+hintValue,
 		)},
 		{"bad size", "limits: {headerBytes: 64KB}", lines(
 			`f.yaml:1:23: limits.headerBytes: size "64KB": want a whole number of B, KiB, MiB or GiB, as 64KiB`,
 			"    1 | limits: {headerBytes: 64KB}",
 			"      |                       ^",
+			"fairlead: hint: "+hintValue,
 		)},
 		{"bad number", "limits: {sessions: 1e3}", lines(
 			`f.yaml:1:20: limits.sessions: "1e3": want a whole number`,
 			"    1 | limits: {sessions: 1e3}",
 			"      |                    ^",
+			"fairlead: hint: "+hintValue,
 		)},
 		{"bad boolean", "kubernetes: {enabled: yes}", lines(
 			`f.yaml:1:23: kubernetes.enabled: "yes": want true or false`,
 			"    1 | kubernetes: {enabled: yes}",
 			"      |                       ^",
+			"fairlead: hint: "+hintValue,
 		)},
 		{"bad word", "defaults: {auth: token}", lines(
 			`f.yaml:1:18: defaults.auth: "token": want none or basic`,
 			"    1 | defaults: {auth: token}",
 			"      |                  ^",
+			"fairlead: hint: "+hintValue,
 		)},
 		{"value of a later version", "defaults: {websocket: {failover: auto}}", lines(
 			`f.yaml:1:34: defaults.websocket.failover: "auto": not available in this version`,
 			"    1 | defaults: {websocket: {failover: auto}}",
 			"      |                                  ^",
+			"fairlead: hint: "+hintValue,
 		)},
 		{"key of a later version", "defaults: {retries: {attempts: 2}}", lines(
 			"f.yaml:1:12: defaults.retries: not available in this version",
@@ -191,9 +199,11 @@ func TestErrors(t *testing.T) {
 			"f.yaml:1:14: log.level: \"größe\": want debug, info, warn or error",
 			"    1 | log: {level: \"größe\", format: yaml}",
 			"      |              ^",
+			"fairlead: hint: "+hintValue,
 			"fairlead: f.yaml:1:31: log.format: \"yaml\": want text or json",
 			"    1 | log: {level: \"größe\", format: yaml}",
 			"      |                               ^",
+			"fairlead: hint: "+hintValue,
 		)},
 		{"a user's line is not shown", "admin:\n  users:\n  - secret\n  - 'bob:{SHA}x'\n  - '" + hash + "'\n  - '" + hash + "'\n", lines(
 			"f.yaml:3:5: admin.users[0]: want name:hash, as htpasswd -nB makes it",
@@ -215,11 +225,13 @@ func TestErrors(t *testing.T) {
 			"f.yaml:4:18: defaults.websocket.pongTimeout: -1s: want more than 0",
 			"    4 |     pongTimeout: -1s",
 			"      |                  ^",
+			"fairlead: hint: "+hintValue,
 		)},
 		{"access log", "accessLog: {format: xml}", lines(
 			`f.yaml:1:21: accessLog.format "xml": want json, agc or common`,
 			"    1 | accessLog: {format: xml}",
 			"      |                     ^",
+			"fairlead: hint: "+hintValue,
 		)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -303,15 +315,16 @@ func TestErrorAt(t *testing.T) {
 			"fairlead.yaml:3:7: gateway.listeners[0].tls.certFile: x",
 			"    3 |     - address: \"127.0.0.1:1\"",
 			"      |       ^",
+			"fairlead: hint: "+hintValue,
 		)},
-		{"gateway.listeners[7].name", errors.New("x"), "", lines("fairlead.yaml:2:3: gateway.listeners[7].name: x", "    2 |   listeners:", "      |   ^")},
+		{"gateway.listeners[7].name", errors.New("x"), "", lines("fairlead.yaml:2:3: gateway.listeners[7].name: x", "    2 |   listeners:", "      |   ^", "fairlead: hint: "+hintValue)},
 		{"registry", errors.New("registry.enabled: no\nhint: yes"), "", lines(
 			"fairlead.yaml:4:21: registry.enabled: no",
 			"    4 | registry: {enabled: true}",
 			"      |                     ^",
 			"fairlead: hint: yes",
 		)},
-		{"registry.address", errors.New("x"), "", lines("fairlead.yaml:4:1: registry.address: x", "    4 | registry: {enabled: true}", "      | ^")},
+		{"registry.address", errors.New("x"), "", lines("fairlead.yaml:4:1: registry.address: x", "    4 | registry: {enabled: true}", "      | ^", "fairlead: hint: "+hintValue)},
 		{"dataDir", fs.ErrPermission, "h", "fairlead.yaml: dataDir: permission denied\nfairlead: hint: h"},
 	} {
 		err := c.ErrorAt(tt.key, tt.err, tt.hint)

@@ -13,6 +13,10 @@ import (
 // settle is how long a file must rest before it is read: editors and copies write in steps.
 const settle = 100 * time.Millisecond
 
+// patience bounds the wait for that rest: another file of the directory, a log perhaps, may
+// never rest.
+const patience = time.Second
+
 // Watch reports that the content of the file at path has changed, until ctx ends. It watches
 // the directory, since editors and mounted volumes replace files and links. Latest wins; the
 // channel is never closed. Without a path, or where the directory cannot be watched, which is
@@ -53,6 +57,14 @@ func (w *watch) run(ctx context.Context) {
 	defer w.watcher.Close()
 	rest := time.NewTimer(0)
 	rest.Stop()
+	var latest time.Time // when to read even so; zero: no event since the last reading
+	stir := func() {
+		now := time.Now()
+		if latest.IsZero() {
+			latest = now.Add(patience)
+		}
+		rest.Reset(min(settle, latest.Sub(now)))
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -61,14 +73,15 @@ func (w *watch) run(ctx context.Context) {
 			if !ok {
 				return
 			}
-			rest.Reset(settle)
+			stir()
 		case err, ok := <-w.watcher.Errors:
 			if !ok {
 				return
 			}
 			w.log.Warn("configuration watch", "file", w.path, "err", err)
-			rest.Reset(settle) // events may have been lost
+			stir() // events may have been lost
 		case <-rest.C:
+			latest = time.Time{}
 			w.follow()
 			w.compare()
 		}

@@ -102,6 +102,33 @@ func TestWatchLinks(t *testing.T) {
 	wantChange(t, changed, "a write to the target")
 }
 
+// TestWatchBesideALog changes the file while another in its directory never rests.
+func TestWatchBesideALog(t *testing.T) {
+	dir := t.TempDir()
+	path := write(t, dir, "fairlead.yaml", "one")
+	changed := Watch(t.Context(), path, slog.New(slog.DiscardHandler))
+	log, err := os.Create(filepath.Join(dir, "access.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	tick := time.NewTicker(settle / 5)
+	defer tick.Stop()
+	write(t, dir, "fairlead.yaml", "two")
+	for until := time.After(deadline); ; {
+		select {
+		case <-changed:
+			return
+		case <-tick.C:
+			if _, err := log.WriteString("x"); err != nil {
+				t.Fatal(err)
+			}
+		case <-until:
+			t.Fatal("not noticed")
+		}
+	}
+}
+
 func TestWatchNothing(t *testing.T) {
 	var logged bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&logged, nil))

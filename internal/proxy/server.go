@@ -176,9 +176,9 @@ func (s *Server) bind(i int, c ListenerConfig, generated func() (*Keypair, error
 			return nil, &ListenError{i, "tls", err}
 		}
 		// The toolchain's bundled HTTP/2 has known holes; this one replaces it.
-		h2 := &http2.Server{MaxConcurrentStreams: 250, IdleTimeout: idleTimeout} //nolint:staticcheck // see below
-		if err := http2.ConfigureServer(l.server, h2); err != nil { //nolint:staticcheck // Server.Protocols takes the bundled one
-
+		h2 := &http2.Server{MaxConcurrentStreams: 250, IdleTimeout: idleTimeout} //nolint:staticcheck // Server.Protocols takes the bundled one
+		err = http2.ConfigureServer(l.server, h2)                                //nolint:staticcheck // likewise
+		if err != nil {
 			return nil, &ListenError{i, "tls", err}
 		}
 	}
