@@ -160,9 +160,9 @@ func (c Config) Check() error {
 	}
 	switch {
 	case len(c.Peers) > 0:
-		return errors.New("registry.peers is not supported by this version")
+		return errors.New("registry.peers is not available in this version")
 	case len(c.StaticDefinitions) > 0:
-		return errors.New("registry.staticDefinitions is not supported by this version")
+		return errors.New("registry.staticDefinitions is not available in this version")
 	case (c.TLS.CertFile == "") != (c.TLS.KeyFile == ""):
 		return errors.New("registry.tls: certFile and keyFile go together")
 	case c.Auth.ClientCertificates && c.TLS.ClientCAFile == "":

@@ -137,9 +137,9 @@ func writePEM(path, kind string, der []byte, mode fs.FileMode) error {
 
 // ServerTLS builds the tls.Config of a listener. http2 tells whether "h2" is offered by ALPN.
 func (c *TLSConfig) ServerTLS(k *Keypair, http2 bool) (*tls.Config, error) {
-	conf := &tls.Config{GetCertificate: k.Get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	conf := &tls.Config{GetCertificate: k.Get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1", "http/1.0"}}
 	if http2 {
-		conf.NextProtos = []string{"h2", "http/1.1"}
+		conf.NextProtos = []string{"h2", "http/1.1", "http/1.0"}
 	}
 	switch c.MinVersion {
 	case "", "1.2":

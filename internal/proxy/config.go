@@ -84,6 +84,6 @@ type Limits struct {
 	Sessions int `yaml:"sessions"`
 
 	// HeaderBytes bounds the head of a request (request line and headers), in bytes.
-	// Default 64KiB. A larger head is answered 431.
+	// Default 64KiB. A larger head is answered 431. A change needs a restart.
 	HeaderBytes unit.Size `yaml:"headerBytes"`
 }
