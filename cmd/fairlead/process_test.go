@@ -298,6 +298,55 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// TestClientCommands asks a running gateway from the command line, with what it keeps in its data directory.
+func TestClientCommands(t *testing.T) {
+	g := run(t, baseConfig)
+	addr := echo(t)
+	g.register(t, "ECHO", addr)
+	c := dial(t, "ws://"+g.http+"/echo/ws/v1/x")
+	askOnce(t, c, "a")
+	command := func(args ...string) (string, int) {
+		p := start(t, g.dir, append(args, "--gateway", "https://"+g.https, "--data-dir", "data")...)
+		code := p.exit(t)
+		return p.stdout.String() + p.stderr.String(), code
+	}
+	for _, tt := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"services"}, []string{"http://" + addr}},
+		{[]string{"routes"}, []string{"/echo/ws/v1", "/ws/v1/echo", "/api"}},
+		{[]string{"sessions"}, []string{"/echo/ws/v1/x", "127.0.0.1:"}},
+		{[]string{"sessions", "list", "--json"}, []string{`"sessionId":`, `"messages_in":1`}},
+	} {
+		out, code := command(tt.args...)
+		for _, want := range tt.want {
+			if code != 0 || !strings.Contains(out, want) {
+				t.Errorf("%v: exit code %d, want %q in\n%s", tt.args, code, want, out)
+			}
+		}
+	}
+	out, _ := command("sessions")
+	id, _, _ := strings.Cut(strings.Split(out, "\n")[1], " ")
+	if out, code := command("sessions", "show", id); code != 0 || !strings.Contains(out, id) {
+		t.Errorf("show: exit code %d\n%s", code, out)
+	}
+	if out, code := command("sessions", "close", id, "--code", "4000", "--reason", "enough"); code != 0 {
+		t.Errorf("close: exit code %d\n%s", code, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	if _, _, err := c.Read(ctx); websocket.CloseStatus(err) != 4000 || !strings.Contains(err.Error(), "enough") {
+		t.Errorf("read %v, want Close 4000 enough", err)
+	}
+	if out, code := command("sessions", "show", "none"); code != exitFailed || !strings.Contains(out, "no live session") {
+		t.Errorf("show of none: exit code %d\n%s", code, out)
+	}
+	if out, code := command("sessions", "--password", "wrong"); code != exitFailed || !strings.Contains(out, "401") {
+		t.Errorf("wrong password: exit code %d\n%s", code, out)
+	}
+}
+
 // TestErrorsNameThePlace runs both commands on configurations that cannot work.
 func TestErrorsNameThePlace(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

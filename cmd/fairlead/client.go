@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/admin"
+	"github.com/fairlead-gateway/fairlead/internal/proxy"
+)
+
+// clientFlags say how the commands that ask a running gateway reach it.
+type clientFlags struct {
+	Gateway  string `default:"https://localhost:10010" help:"Base URL of the gateway."`
+	User     string `default:"admin" help:"User of admin.users."`
+	Password string `env:"FAIRLEAD_PASSWORD" help:"Its password. Default: what the file of the next flag says."`
+	DataDir  string `default:"./fairlead-data" type:"path" help:"Where the gateway keeps its generated password and certificate."`
+	CA       string `type:"path" placeholder:"FILE" help:"Authority of the gateway's certificate. Default: the generated certificate in the data directory, if it is there, else the system's."`
+	JSON     bool   `help:"Print what the gateway answers, as it is."`
+}
+
+// Bounds of one question.
+const (
+	clientTimeout = 30 * time.Second
+	maxListing    = 64 << 20
+)
+
+type sessionsCommand struct {
+	List  sessionsListCommand  `cmd:"" default:"withargs" help:"List the live sessions (default)."`
+	Show  sessionsShowCommand  `cmd:"" help:"Show one session."`
+	Close sessionsCloseCommand `cmd:"" help:"Close a session."`
+}
+
+type sessionsListCommand struct{ clientFlags }
+
+// liveSession is what the list prints of a session.
+type liveSession struct {
+	ID          string  `json:"sessionId"`
+	Client      string  `json:"client"`
+	Service     string  `json:"service"`
+	Instance    string  `json:"instance"`
+	Path        string  `json:"path"`
+	DurationMS  float64 `json:"duration_ms"`
+	MessagesIn  int64   `json:"messages_in"`
+	MessagesOut int64   `json:"messages_out"`
+}
+
+// Run lists every session, page by page.
+func (c *sessionsListCommand) Run() error {
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	if !c.JSON {
+		fmt.Fprintln(table, "SESSION\tCLIENT\tSERVICE\tINSTANCE\tAGE\tIN\tOUT\tPATH")
+	}
+	for path := "/application/websockets?view=full"; path != ""; {
+		body, next, err := c.call(http.MethodGet, path)
+		if err != nil {
+			return err
+		}
+		path = next
+		if c.JSON {
+			fmt.Println(string(body))
+			continue
+		}
+		var page []liveSession
+		if err := json.Unmarshal(body, &page); err != nil {
+			return fmt.Errorf("%s: answer: %w", c.Gateway, err)
+		}
+		for _, s := range page {
+			age := time.Duration(s.DurationMS * float64(time.Millisecond)).Round(time.Second)
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", s.ID, s.Client, s.Service, s.Instance, age, s.MessagesIn, s.MessagesOut, s.Path)
+		}
+	}
+	return table.Flush()
+}
+
+type sessionsShowCommand struct {
+	clientFlags
+	ID string `arg:"" help:"sessionId of the list."`
+}
+
+// Run prints one session as the gateway describes it.
+func (c *sessionsShowCommand) Run() error {
+	return c.print("/application/websockets/" + url.PathEscape(c.ID))
+}
+
+type sessionsCloseCommand struct {
+	clientFlags
+	ID     string `arg:"" help:"sessionId of the list."`
+	Code   int    `default:"1008" help:"Close code that the client gets."`
+	Reason string `help:"Reason that the client gets."`
+}
+
+// Run closes one session.
+func (c *sessionsCloseCommand) Run() error {
+	q := url.Values{"code": {strconv.Itoa(c.Code)}, "reason": {c.Reason}}
+	_, _, err := c.call(http.MethodDelete, "/application/websockets/"+url.PathEscape(c.ID)+"?"+q.Encode())
+	return err
+}
+
+type servicesCommand struct{ clientFlags }
+
+// Run lists the services with their endpoints and the sessions on each.
+func (c *servicesCommand) Run() error {
+	if c.JSON {
+		return c.print("/application/services")
+	}
+	body, _, err := c.call(http.MethodGet, "/application/services")
+	if err != nil {
+		return err
+	}
+	var services []struct {
+		ID        string `json:"serviceId"`
+		Endpoints []struct {
+			URL      string `json:"url"`
+			Instance string `json:"instance"`
+			Sessions int64  `json:"sessions"`
+		} `json:"endpoints"`
+	}
+	if err := json.Unmarshal(body, &services); err != nil {
+		return fmt.Errorf("%s: answer: %w", c.Gateway, err)
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "SERVICE\tINSTANCE\tURL\tSESSIONS")
+	for _, s := range services {
+		if len(s.Endpoints) == 0 {
+			fmt.Fprintf(table, "%s\tnone is UP\t\t\n", s.ID)
+		}
+		for _, e := range s.Endpoints {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\n", s.ID, e.Instance, e.URL, e.Sessions)
+		}
+	}
+	return table.Flush()
+}
+
+type routesCommand struct{ clientFlags }
+
+// Run lists the routes that are served, then what is not and why.
+func (c *routesCommand) Run() error {
+	if c.JSON {
+		return c.print("/application/routes")
+	}
+	body, _, err := c.call(http.MethodGet, "/application/routes")
+	if err != nil {
+		return err
+	}
+	var t struct {
+		Routes []struct {
+			Prefixes  []string `json:"prefixes"`
+			ServiceID string   `json:"serviceId"`
+			Target    string   `json:"serviceUrl"`
+			Endpoints []string `json:"endpoints"`
+			Conflicts []string `json:"conflicts"`
+		} `json:"routes"`
+		Problems []struct {
+			Route   string `json:"route"`
+			Problem string `json:"problem"`
+		} `json:"problems"`
+	}
+	if err := json.Unmarshal(body, &t); err != nil {
+		return fmt.Errorf("%s: answer: %w", c.Gateway, err)
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "PATH\tSERVICE\tSERVICE URL\tINSTANCES")
+	for _, r := range t.Routes {
+		for _, p := range r.Prefixes {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\n", p, r.ServiceID, r.Target, len(r.Endpoints))
+		}
+		for _, text := range r.Conflicts {
+			fmt.Fprintf(table, "  conflict: %s\t\t\t\n", text)
+		}
+	}
+	for _, p := range t.Problems {
+		fmt.Fprintf(table, "not served: %s: %s\t\t\t\n", p.Route, p.Problem)
+	}
+	return table.Flush()
+}
+
+func (c *clientFlags) print(path string) error {
+	body, _, err := c.call(http.MethodGet, path)
+	if err == nil {
+		_, err = fmt.Println(string(body))
+	}
+	return err
+}
+
+// call asks the gateway one thing. next is the path of the following page, if there is one.
+func (c *clientFlags) call(method, path string) (body []byte, next string, err error) {
+	client, err := c.client()
+	if err != nil {
+		return nil, "", err
+	}
+	defer client.CloseIdleConnections()
+	password, err := c.password()
+	if err != nil {
+		return nil, "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.Gateway, "/")+path, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	req.SetBasicAuth(c.User, password)
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	if body, err = io.ReadAll(io.LimitReader(resp.Body, maxListing)); err != nil {
+		return nil, "", err
+	}
+	if resp.StatusCode >= 300 {
+		return nil, "", refusal(c.Gateway, resp.Status, body)
+	}
+	if target, ok := strings.CutSuffix(resp.Header.Get("Link"), `>; rel="next"`); ok {
+		next = strings.TrimPrefix(target, "<")
+	}
+	return body, next, nil
+}
+
+// refusal is the gateway's answer in its own words, if it has any.
+func refusal(gateway, status string, body []byte) error {
+	var document struct {
+		Messages []struct {
+			Content string `json:"messageContent"`
+		} `json:"messages"`
+	}
+	if json.Unmarshal(body, &document) == nil && len(document.Messages) > 0 {
+		return fmt.Errorf("%s: %s: %s", gateway, status, document.Messages[0].Content)
+	}
+	return fmt.Errorf("%s: %s", gateway, status)
+}
+
+func (c *clientFlags) client() (*http.Client, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	file := c.CA
+	if file == "" {
+		file = filepath.Join(c.DataDir, proxy.GeneratedCertFile)
+	}
+	if pem, err := os.ReadFile(file); err == nil {
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s: no certificate in it", file)
+		}
+	} else if c.CA != "" || !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: conf}}, nil
+}
+
+func (c *clientFlags) password() (string, error) {
+	if c.Password != "" {
+		return c.Password, nil
+	}
+	text, err := os.ReadFile(filepath.Join(c.DataDir, admin.PasswordFile))
+	if err != nil {
+		return "", fmt.Errorf("password: %w\nfairlead: hint: set FAIRLEAD_PASSWORD, or name the gateway's data directory with --data-dir", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
