@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
-	"net"
 	"os"
+	"path/filepath"
 
 	"github.com/fairlead-gateway/fairlead/internal/config"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
 type checkCommand struct {
@@ -21,6 +25,9 @@ func (c *checkCommand) Run() error {
 	if err != nil {
 		return err
 	}
+	if err := tryDataDir(conf); err != nil {
+		return err
+	}
 	if err := tryAddresses(conf); err != nil {
 		return err
 	}
@@ -30,23 +37,39 @@ func (c *checkCommand) Run() error {
 	return printChecked(os.Stdout, conf)
 }
 
+// tryDataDir makes sure that the data directory can be written, or made where it is
+// missing, by making something there and taking it away again.
+func tryDataDir(c *config.Config) error {
+	dir := c.DataDir
+	for {
+		tmp, err := os.MkdirTemp(dir, ".fairlead-check-")
+		if err == nil {
+			return os.Remove(tmp)
+		}
+		if _, missing := os.Stat(dir); !errors.Is(missing, fs.ErrNotExist) {
+			return c.ErrorAt("dataDir", err, dataDirHint)
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
 // tryAddresses binds every address and gives it back.
 func tryAddresses(c *config.Config) error {
 	for i, l := range c.Gateway.ListenersOrDefault() {
 		if err := try(l.Address); err != nil {
-			return c.ErrorAt(fmt.Sprintf("gateway.listeners[%d].address", i), err, portHint)
+			return c.ErrorAt(fmt.Sprintf("gateway.listeners[%d].address", i), err, listenHint(err))
 		}
 	}
 	if c.Registry.On() {
 		if err := try(c.Registry.ListenAddress()); err != nil {
-			return c.ErrorAt("registry.address", err, portHint)
+			return c.ErrorAt("registry.address", err, listenHint(err))
 		}
 	}
 	return nil
 }
 
 func try(address string) error {
-	ln, err := net.Listen("tcp", address)
+	ln, err := upstream.Listen(context.Background(), address)
 	if err != nil {
 		return err
 	}

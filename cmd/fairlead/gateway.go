@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/accesslog"
@@ -72,10 +74,12 @@ func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
+const dataDirHint = "name a directory that this user may write, or make"
+
 // build makes the parts in the order of their needs and starts none of them.
 func (g *gateway) build(c *config.Config, stdout io.Writer) error {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
-		return c.ErrorAt("dataDir", err, "name a directory that this user may write")
+		return c.ErrorAt("dataDir", err, dataDirHint)
 	}
 	var err error
 	if g.accessLog, err = accesslog.Open(c.AccessLog, stdout, g.log); err != nil {
@@ -167,13 +171,24 @@ func (g *gateway) listen(c *config.Config) error {
 		return c.ErrorAt("registry.tls", err, "")
 	}
 	g.registryTLS.Certificates, g.registryTLS.GetCertificate = nil, g.keypair.Get // so that a reload can change it
-	if g.registryListener, err = net.Listen("tcp", c.Registry.ListenAddress()); err != nil {
-		return c.ErrorAt("registry.address", err, portHint)
+	if g.registryListener, err = upstream.Listen(context.Background(), c.Registry.ListenAddress()); err != nil {
+		return c.ErrorAt("registry.address", err, listenHint(err))
 	}
 	return nil
 }
 
-const portHint = "another process may have the port: choose a free one, or stop that process"
+// listenHint says what helps when an address cannot be bound.
+func listenHint(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "another process has the port: choose a free one, or stop that process"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "no interface of this machine has that address: name one that has, or none for all of them"
+	case errors.Is(err, fs.ErrPermission):
+		return "ports below 1024 need the privilege to bind them: choose a higher one"
+	}
+	return "write host:port with a host of this machine"
+}
 
 // placeListenError names the line of the configuration that a listener's error is about.
 func placeListenError(c *config.Config, err error) error {
@@ -183,7 +198,7 @@ func placeListenError(c *config.Config, err error) error {
 	}
 	hint := ""
 	if e.Key == "address" {
-		hint = portHint
+		hint = listenHint(e.Err)
 	}
 	return c.ErrorAt(fmt.Sprintf("gateway.listeners[%d].%s", e.Index, e.Key), e.Err, hint)
 }

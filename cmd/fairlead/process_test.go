@@ -360,6 +360,8 @@ func TestErrorsNameThePlace(t *testing.T) {
 		{"bad duration", "gateway:\n  shutdownTimeout: 5\n", "fairlead.yaml:2:20", "unit"},
 		{"port in use", "gateway:\n  listeners:\n    - {address: \"" + taken.Addr().String() + "\"}\n", "fairlead.yaml:3:17", "in use"},
 		{"registry's port in use", "gateway: {listeners: [{address: \"127.0.0.1:0\"}]}\nregistry:\n  address: \"" + taken.Addr().String() + "\"\n", "fairlead.yaml:3:12", "in use"},
+		{"not our address", "gateway: {listeners: [{address: \"127.0.0.1:0\"}]}\nregistry: {insecure: true, address: \"192.0.2.254:1\"}\n", "fairlead.yaml:2:37", "no interface"},
+		{"data directory", "gateway: {listeners: [{address: \"127.0.0.1:0\"}]}\nregistry: {address: \"127.0.0.1:0\"}\ndataDir: /proc/none\n", "fairlead.yaml:3:10", "dataDir"},
 		{"unreadable certificate", "gateway:\n  listeners:\n    - address: \"127.0.0.1:0\"\n      tls: {certFile: none.pem, keyFile: none-key.pem}\n", "fairlead.yaml:4:", "none.pem"},
 	}
 	for _, tt := range tests {

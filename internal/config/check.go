@@ -323,7 +323,11 @@ func (k *checker) users(key string, c auth.BasicConfig) {
 	}
 	if c.UsersFile != "" {
 		if _, err := (auth.BasicConfig{UsersFile: c.UsersFile}).Open(); err != nil {
-			k.add(key+".usersFile", trimmed(err, "usersFile: "), hintUsers)
+			hint := hintUsers
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+				hint = "name a file that this user may read"
+			}
+			k.add(key+".usersFile", trimmed(err, "usersFile: "), hint)
 			good = false
 		}
 	}

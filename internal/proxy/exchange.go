@@ -23,11 +23,13 @@ type exchange struct {
 	query    string           // raw, with its "?", or ""
 	offer    *websocket.Offer // what the client's handshake asks for; nil for a plain request
 	target   string           // path and query, redacted: for logs and error texts
+	hops     []string         // gateways that the request has passed
+	hopID    string           // this one's
 	record   accesslog.Record
 }
 
 func (s *Server) newExchange(r *http.Request) *exchange {
-	x := &exchange{table: s.Table(), settings: s.settings.Load()}
+	x := &exchange{table: s.Table(), settings: s.settings.Load(), hops: hops(r.Header), hopID: s.hopID}
 	x.origin = originOf(r, x.settings.trusted)
 	x.path, x.query = splitTarget(r)
 	x.target = accesslog.RedactTarget(x.path + x.query)
@@ -74,20 +76,20 @@ func splitTarget(r *http.Request) (path, query string) {
 	target := r.RequestURI
 	if !strings.HasPrefix(target, "/") {
 		if _, rest, ok := strings.Cut(target, "://"); ok {
-			if i := strings.IndexAny(rest, "/?"); i >= 0 {
-				target = rest[i:]
-			} else {
-				target = "/"
+			i := strings.IndexAny(rest, "/?")
+			if i < 0 {
+				rest, i = rest+"/", len(rest)
 			}
+			if i == 0 || strings.ContainsRune(rest[:i], '@') {
+				return "", "" // no authority, or a user in it (RFC 9110, section 4.2.4): no path is acceptable
+			}
+			target = rest[i:]
 		}
 	}
 	if i := strings.IndexByte(target, '?'); i >= 0 {
 		path, query = target[:i], target[i:]
 	} else {
 		path = target
-	}
-	if path == "" {
-		path = "/"
 	}
 	return path, query
 }

@@ -96,10 +96,12 @@ func failed(err error, target, serviceID string) *failure {
 	case errors.As(err, &path):
 		return badRequest(path.Error())
 	case errors.As(err, &hs):
-		return &failure{
-			status: hs.Status, header: hs.Header, cause: "handshake refused: " + hs.Reason, http: true,
-			message: ErrorMessage("ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: %s", hs.Reason),
+		f = badRequest(hs.Reason)
+		f.status, f.header, f.cause = hs.Status, hs.Header, "handshake refused: "+hs.Reason
+		if hs.Status == http.StatusMethodNotAllowed {
+			f.message = methodNotAllowed()
 		}
+		return f
 	case errors.As(err, &denied):
 		return deniedFailure(denied)
 	case errors.Is(err, upstream.ErrNoEndpoint):
@@ -112,6 +114,8 @@ func failed(err error, target, serviceID string) *failure {
 		return answered.failure(target)
 	case errors.Is(err, errClientGone) || errors.Is(err, context.Canceled):
 		return &failure{status: statusClientGone, cause: "client gone", code: websocket.GoingAway, reason: "client gone"}
+	case overloaded(err):
+		return overLimit("connections")
 	case timeout:
 		return &failure{
 			status: http.StatusGatewayTimeout, cause: "timeout: " + err.Error(),
@@ -141,6 +145,10 @@ func failed(err error, target, serviceID string) *failure {
 			code:    websocket.Internal, reason: "Connection to the service was lost during the handshake",
 		}
 	}
+}
+
+func methodNotAllowed() Message {
+	return ErrorMessage("ZWEAO405E", "org.zowe.apiml.common.methodNotAllowed", "The request method has been disabled and cannot be used for the requested resource.")
 }
 
 func badRequest(why string) *failure {

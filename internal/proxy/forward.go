@@ -30,6 +30,10 @@ var gatewaySet = map[string]bool{
 	"X-Forwarded-Prefix": true, "Forwarded": true, "X-Request-Id": true,
 }
 
+// assertedByGateway are headers by which services of this family learn of a client
+// certificate that the gateway has verified (zowe.md, section 5.5): no client may send them.
+var assertedByGateway = []string{"X-Certificate-Public", "X-Certificate-Distinguishedname", "X-Certificate-Commonname"}
+
 // removeHopByHop deletes from h what concerns one connection only, including what its
 // Connection header names, save the end-to-end headers.
 func removeHopByHop(h http.Header) {
@@ -67,6 +71,9 @@ func keepEndToEnd(h http.Header) {
 // removeReserved deletes what only the gateway may say: Fairlead-* headers and aliases
 // (X_Forwarded_For, X.Forwarded.For) of the headers that it sets.
 func removeReserved(h http.Header) {
+	for _, name := range assertedByGateway {
+		delete(h, name)
+	}
 	for name := range h {
 		if strings.HasPrefix(name, "Fairlead-") {
 			delete(h, name)

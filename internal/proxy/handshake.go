@@ -60,6 +60,7 @@ func handshakeHeader(x *exchange, m route.Match, client http.Header, checked boo
 		delete(h, "Authorization")
 	}
 	x.origin.setForward(h, m.Prefix)
+	x.setHops(h)
 	h["X-Request-Id"] = []string{x.record.RequestID}
 	h["Fairlead-Session-Id"] = []string{x.record.SessionID}
 	return h
@@ -135,6 +136,11 @@ func shake(conn net.Conn, q *handshakeRequest) (*upstreamConn, error) {
 		if resp.StatusCode != http.StatusSwitchingProtocols {
 			limited.N = maxAnswerBody
 			return nil, &answerError{resp: resp}
+		}
+		length := resp.Header.Get("Content-Length")
+		if !resp.ProtoAtLeast(1, 1) || length != "" && length != "0" || len(resp.TransferEncoding) > 0 {
+			// RFC 9110, section 7.8, and RFC 9112, section 6: a 101 is HTTP/1.1 and has no body.
+			return nil, &answerError{reason: "a 101 of HTTP/1.0, or with a body"}
 		}
 		agreed, err := websocket.CheckResponse(resp, q.key, websocket.Offered{Protocols: q.offer.Protocols, Deflate: q.offer.Deflate})
 		if err != nil {

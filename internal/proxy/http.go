@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ type call struct {
 	endpoint *upstream.Endpoint
 	dialer   *upstream.Dialer
 	log      *slog.Logger
+	body     *countedBody
 	checked  bool        // the gateway itself took the Authorization header
 	timer    *time.Timer // fires when the service has not answered in timeouts.response; nil: no bound
 	limit    time.Duration
@@ -54,6 +56,10 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, x *exchange) 
 		x.record.Status, x.record.BytesIn, x.record.BytesOut = rec.status, body.n.Load(), rec.n
 		if rec.status == 0 {
 			x.record.Status = statusClientGone
+			if s.stopping.Load() {
+				x.record.Cause = causeShutdown // the gateway's patience ended, not the client's
+			}
+			s.countReset(r)
 		}
 		s.log(x)
 	}()
@@ -69,7 +75,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, x *exchange) 
 		rec.WriteHeader(http.StatusFound)
 		return
 	}
-	c := &call{x: x, match: m, log: s.Log}
+	c := &call{x: x, match: m, log: s.Log, body: body}
 	var err error
 	if c.checked, err = s.authenticate(r, x, m.Policy); err != nil {
 		s.failHTTP(rec, x, failed(err, x.target, m.ServiceID))
@@ -116,6 +122,17 @@ func (s *Server) failHTTP(w http.ResponseWriter, x *exchange, f *failure) {
 	f.message.WriteJSON(w, f.status)
 }
 
+// unreadable is a request whose body the client broke off or framed wrongly: its own fault,
+// not the service's.
+func unreadable(err error) *failure {
+	f := badRequest("its body could not be read")
+	f.cause += ": " + err.Error()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		f.status = http.StatusRequestTimeout
+	}
+	return f
+}
+
 // slashRedirect sends /svc/ui/v1 to /svc/ui/v1/, so that a page's relative links work
 // (zowe.md, section 5.1).
 func slashRedirect(r *http.Request, x *exchange, m route.Match) (string, bool) {
@@ -138,10 +155,14 @@ func newReverseProxy(s *Server, transport http.RoundTripper) *httputil.ReversePr
 		ModifyResponse: modifyResponse,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			c := r.Context().Value(callKey{}).(*call)
-			if errors.Is(context.Cause(r.Context()), errResponse) {
+			unread := c.body.failed.Load()
+			switch {
+			case errors.Is(context.Cause(r.Context()), errResponse):
 				err = errResponse
-			} else if r.Context().Err() != nil {
+			case r.Context().Err() != nil:
 				err = errClientGone
+			case unread != nil:
+				err = unreadable(*unread)
 			}
 			s.failHTTP(w, c.x, failed(err, c.x.target, c.match.ServiceID))
 		},
@@ -171,6 +192,7 @@ func rewrite(p *httputil.ProxyRequest) {
 		delete(out.Header, "Authorization")
 	}
 	c.x.origin.setForward(out.Header, c.match.Prefix)
+	c.x.setHops(out.Header)
 	out.Header["X-Request-Id"] = []string{c.x.record.RequestID}
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header["User-Agent"] = []string{""} // else net/http would invent one
@@ -299,6 +321,7 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *recorder) WriteHeader(status int) {
 	if status >= 200 && w.status == 0 {
 		w.status = status
+		w.Header()["X-Request-Id"] = []string{w.x.record.RequestID} // an interim answer may have taken it
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -322,15 +345,19 @@ type countedBody struct {
 	io.ReadCloser
 	rc       *http.ResponseController
 	n        atomic.Int64
-	progress func() // nil unless the response is waited for with a bound
+	failed   atomic.Pointer[error] // why it could not be read
+	progress func()                // nil unless the response is waited for with a bound
 }
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	_ = b.rc.SetReadDeadline(time.Now().Add(stallTimeout))
 	n, err := b.ReadCloser.Read(p)
 	b.n.Add(int64(n))
-	if err != nil {
+	switch {
+	case errors.Is(err, io.EOF):
 		_ = b.rc.SetReadDeadline(time.Time{})
+	case err != nil:
+		b.failed.Store(&err)
 	}
 	if b.progress != nil {
 		b.progress()

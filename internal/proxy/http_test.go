@@ -60,6 +60,7 @@ func TestTargetsAreKeptByteForByte(t *testing.T) {
 		"/s%76c/api/v1/%41":                      "/svc/api/v1/%41",
 		"/svc/api/v1/x|y\"{z}<>^`":               "/svc/api/v1/x|y\"{z}<>^`",
 		"/svc/api//x":                            "/other//x",
+		"/svc/api/v1/\xc3\xa9":                   "/svc/api/v1/\xc3\xa9",
 	} {
 		_, br, head := talk(t, g, "GET "+target+" HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n\r\n")
 		body, _ := io.ReadAll(br)
@@ -143,6 +144,22 @@ func TestOneRequestID(t *testing.T) {
 		if rec := g.log.next(t); rec["request_id"] != id {
 			t.Errorf("access log %v, want %q", rec["request_id"], id)
 		}
+	}
+}
+
+func TestRequestIDAfterInterimAnswer(t *testing.T) {
+	addr := httpService(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "</a.css>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusOK)
+	})
+	g := startGateway(t, service{id: "svc", routes: restRoutes, endpoints: []string{addr}})
+	_, br, head := talk(t, g, "GET /svc/api/v1/x HTTP/1.1\r\nHost: gw\r\n\r\n")
+	if !strings.HasPrefix(head, "HTTP/1.1 103 ") {
+		t.Fatalf("answer %q, want 103", head)
+	}
+	if head, _ = readHead(br); !strings.HasPrefix(head, "HTTP/1.1 200 ") || len(field(head, "X-Request-Id")) != 1 {
+		t.Errorf("answer %q, want one X-Request-Id", head)
 	}
 }
 

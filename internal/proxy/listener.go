@@ -43,7 +43,12 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 }
 
 // connState counts connections that net/http holds; a hijacked one is a session from then on.
-func (s *Server) connState(_ net.Conn, state http.ConnState) {
+func (s *Server) connState(c net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		s.fresh.Store(c, nil)
+	} else {
+		s.fresh.Delete(c)
+	}
 	switch state {
 	case http.StateNew:
 		s.conns.Add(1)

@@ -97,6 +97,7 @@ func startGateway(t *testing.T, services ...service) *gateway {
 	}
 	table := buildTable(services)
 	g.Server = New(Options{Table: func() *route.Table { return table }, AccessLog: al, Log: log, EurekaOn: true})
+	g.unread = 300 * time.Millisecond
 	g.table = func(next *route.Table) { table = next }
 	tls, err := upstream.TLSConfig{InsecureSkipVerify: true}.Load(log)
 	if err != nil {

@@ -68,10 +68,13 @@ type Server struct {
 	settings  atomic.Pointer[Settings]
 	stdLog    *log.Logger
 	listeners []*listener
+	fresh     sync.Map     // net.Conn: accepted, and nothing has come yet
 	conns     atomic.Int64 // open client connections that carry no session
 	started   atomic.Int64 // sessions since start
 	refused   atomic.Int64 // connections and sessions over a limit, since start
 	stopping  atomic.Bool
+	hopID     string        // constant
+	unread    time.Duration // constant: unreadTimeout, less in tests
 
 	mu       sync.Mutex // guards the following
 	policies map[relay.Policy]*relay.Policy
@@ -87,7 +90,7 @@ type listener struct {
 
 // New returns a Server that serves nothing yet: Apply gives it its settings.
 func New(o Options) *Server {
-	s := &Server{Options: o, policies: make(map[relay.Policy]*relay.Policy)}
+	s := &Server{Options: o, policies: make(map[relay.Policy]*relay.Policy), hopID: newHopID(), unread: unreadTimeout}
 	s.stdLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)
 	return s
 }
@@ -160,7 +163,8 @@ func (s *Server) Listen(configs []ListenerConfig, generated func() (*Keypair, er
 func (s *Server) bind(i int, c ListenerConfig, generated func() (*Keypair, error)) (*listener, error) {
 	l := &listener{config: c, server: &http.Server{
 		Handler: s, ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: int(s.settings.Load().limits.headerBytes()), ErrorLog: s.stdLog, ConnState: s.connState,
+		MaxHeaderBytes: int(s.settings.Load().limits.headerBytes()), ErrorLog: s.stdLog,
+		ConnState: s.connState, ConnContext: withClientConn,
 	}}
 	if c.TLS != nil {
 		var err error
@@ -269,10 +273,14 @@ func (s *Server) Shutdown(ctx context.Context) {
 			r.Close(websocket.GoingAway, shutdownReason, causeShutdown)
 		}
 	}
+	s.fresh.Range(func(c, _ any) bool { // connections that have not asked for anything yet
+		c.(net.Conn).Close()
+		return true
+	})
 	select {
 	case <-s.Sessions.empty():
 	case <-ctx.Done():
-		s.Log.Warn("sessions cut at shutdown", "sessions", s.Sessions.Len())
+		s.cutSessions()
 	}
 	wg.Wait()
 	if set := s.settings.Load(); set != nil {
@@ -280,26 +288,34 @@ func (s *Server) Shutdown(ctx context.Context) {
 	}
 }
 
+// cutTimeout bounds the wait for sessions that have been cut to write their lines.
+const cutTimeout = 2 * time.Second
+
+// cutSessions resets the sessions that a stop has no more time for, and waits until each
+// has had its last word in the access log.
+func (s *Server) cutSessions() {
+	left := s.Sessions.snapshot(0)
+	s.Log.Warn("sessions cut at shutdown", "sessions", len(left))
+	for _, ss := range left {
+		if r := ss.relay.Load(); r != nil {
+			r.Cut(causeShutdown)
+		}
+	}
+	select {
+	case <-s.Sessions.empty():
+	case <-time.After(cutTimeout):
+	}
+}
+
 // ServeHTTP is where every request begins.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.boundBody(w, r)
+	if c, ok := r.Context().Value(clientConnKey{}).(*clientConn); ok {
+		c.requests.Add(1)
+	}
 	x := s.newExchange(r)
-	if r.Method == http.MethodConnect {
-		s.reject(w, x, &failure{
-			status: http.StatusMethodNotAllowed, cause: "CONNECT refused",
-			message: ErrorMessage("ZWEAO405E", "org.zowe.apiml.common.methodNotAllowed", "The request method has been disabled and cannot be used for the requested resource."),
-		})
-		return
-	}
-	if err := route.CheckPath(x.path); err != nil {
-		s.reject(w, x, failed(err, x.target, ""))
-		return
-	}
-	if strings.Contains(x.query, "#") {
-		s.reject(w, x, badRequest("the request target contains '#'"))
-		return
-	}
-	if x.path == "/application" || strings.HasPrefix(x.path, "/application/") {
-		s.serveAdmin(w, r, x)
+	if f := s.unacceptable(r, x); f != nil {
+		s.reject(w, x, f)
 		return
 	}
 	upgrade, err := websocket.IsUpgrade(r)
@@ -307,11 +323,36 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.reject(w, x, failed(err, x.target, ""))
 		return
 	}
-	if upgrade {
+	switch {
+	case x.path == "/application" || strings.HasPrefix(x.path, "/application/"):
+		if upgrade { // it is not switched: what follows it is no request (RFC 9931)
+			w.Header().Set("Connection", "close")
+		}
+		s.serveAdmin(w, r, x)
+	case upgrade:
 		s.startSession(w, r, x)
-		return
+	default:
+		s.serveHTTP(w, r, x)
 	}
-	s.serveHTTP(w, r, x)
+}
+
+// unacceptable judges what holds for every request, wherever it goes.
+func (s *Server) unacceptable(r *http.Request, x *exchange) *failure {
+	switch {
+	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
+		return &failure{
+			status: http.StatusMethodNotAllowed, cause: r.Method + " refused",
+			message: methodNotAllowed(),
+		}
+	case !r.ProtoAtLeast(1, 1) && len(r.TransferEncoding) > 0:
+		return badRequest("HTTP/1.0 knows no Transfer-Encoding") // RFC 9112, section 6.1
+	case strings.Contains(x.query, "#"):
+		return badRequest("the request target contains '#'")
+	}
+	if err := route.CheckPath(x.path); err != nil {
+		return failed(err, x.target, "")
+	}
+	return s.looped(x)
 }
 
 // reject answers what is no acceptable request, and ends its connection.

@@ -83,7 +83,8 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, x *exchang
 // admit decides whether the client may open the session: its Origin, then its credentials.
 // checked tells that the gateway itself took the Authorization header.
 func (s *Server) admit(r *http.Request, x *exchange, p *route.Policy) (checked bool, err error) {
-	if o := r.Header.Get("Origin"); o != "" && !p.AllowsOrigin(o, x.origin.proto, x.origin.host) {
+	origins := r.Header["Origin"]
+	if len(origins) > 1 || len(origins) == 1 && (origins[0] == "" || !p.AllowsOrigin(origins[0], x.origin.proto, x.origin.host)) {
 		return false, &failure{
 			status: http.StatusForbidden, cause: "origin refused", http: true,
 			message: ErrorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "Invalid CORS request: the Origin is not allowed for this route"),
@@ -127,7 +128,7 @@ func (s *Server) connect(r *http.Request, x *exchange, m route.Match, ss *Sessio
 // unreached tells whether a request failed before anything of it was sent.
 func unreached(err error) bool {
 	var e *upstream.DialError
-	return errors.As(err, &e)
+	return errors.As(err, &e) && !overloaded(err)
 }
 
 // attempt shakes hands with the session's endpoint, within timeouts.handshake.
@@ -202,7 +203,8 @@ func (s *Server) refuseStatus(w http.ResponseWriter, x *exchange, f *failure) {
 	h.Set("X-Request-Id", x.record.RequestID)
 	maps.Copy(h, f.header)
 	// What the client sent behind its handshake is no request (RFC 9931): the connection ends.
-	h.Add("Connection", "close")
+	// It comes first: net/http looks at no other value.
+	h["Connection"] = append([]string{"close"}, f.header["Connection"]...)
 	x.record.Status = f.status
 	if f.answer == nil {
 		f.message.WriteJSON(w, f.status)

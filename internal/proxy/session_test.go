@@ -363,6 +363,28 @@ func TestDeadEndpointIsPassedOver(t *testing.T) {
 	}
 }
 
+// TestShutdownCutsWhatDoesNotEnd has peers that never answer the Close: each session still
+// gets its line.
+func TestShutdownCutsWhatDoesNotEnd(t *testing.T) {
+	addr := rawService(t, func(c net.Conn, br *bufio.Reader, head string) {
+		_, _ = io.WriteString(c, acceptSwitch(head)+unmasked(websocket.OpText, "up"))
+		_, _ = io.Copy(io.Discard, br)
+	})
+	g := startGateway(t, service{id: "svc", routes: wsRoute, endpoints: []string{addr}, policy: func(p *route.Policy) { p.WebSocket.CloseTimeout = time.Hour }})
+	for range 3 {
+		_, br, _ := talk(t, g, handshake("/svc/ws/v1/x", "gw"))
+		frame(t, br)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	g.Shutdown(ctx)
+	for range 3 {
+		if rec := g.log.next(t); rec["close_code"] != 1001.0 || rec["cause"] != "shutdown" || rec["closed_by"] != "gateway" {
+			t.Errorf("line %v", rec)
+		}
+	}
+}
+
 func TestSessionLimits(t *testing.T) {
 	addr := rawService(t, func(c net.Conn, br *bufio.Reader, head string) {
 		_, _ = io.WriteString(c, acceptSwitch(head)+unmasked(websocket.OpText, "up"))

@@ -72,6 +72,20 @@ func (s *Session) Close(code websocket.Code, reason, cause string) {
 	})
 }
 
+// Cut ends the session now, without another word to either side: both connections are reset. cause is what the Result
+// will say if nothing has been said before. It is for a process that has to stop. Any goroutine.
+func (s *Session) Cut(cause string) {
+	s.loop.Post(func() {
+		if s.phase == ended {
+			return
+		}
+		s.blame(Gateway, cause)
+		s.client.abort()
+		s.up.abort()
+		s.finish()
+	})
+}
+
 // Stats copies the counters. Any goroutine; the session is not stopped for it, so the numbers are those of its last turn.
 func (s *Session) Stats(into *Stats) {
 	*into = Stats{

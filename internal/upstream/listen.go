@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"net"
+	"net/netip"
 )
 
 // Listen binds address for TCP with the liveness bounds of Dialer on what it accepts: a
@@ -17,5 +18,9 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 		},
 		Control: setUserTimeout, // accepted connections inherit it
 	}
-	return lc.Listen(ctx, "tcp", address)
+	network := "tcp"
+	if a, err := netip.ParseAddrPort(address); err == nil && a.Addr().Is4() {
+		network = "tcp4" // "0.0.0.0" means what it says, and not "[::]" too
+	}
+	return lc.Listen(ctx, network, address)
 }
