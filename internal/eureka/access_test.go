@@ -14,7 +14,8 @@ func TestPagesMayNotWrite(t *testing.T) {
 	s.want(403, "POST", "/eureka/apps/A", doc("A", "1", ""), "Origin: https://evil.example", "Content-Type: text/plain")
 	s.want(403, "POST", "/eureka/apps/A", doc("A", "1", ""), "Sec-Fetch-Site: cross-site")
 	s.want(200, "GET", "/eureka/apps", "", "Sec-Fetch-Site: cross-site")
-	if n := s.Stats(); n.Instances != 0 || n.Unauthorized != 2 {
+	s.want(403, "POST", "/eureka/apps/A", doc("A", "1", ""), "Host: evil.example", "Origin: http://evil.example")
+	if n := s.Stats(); n.Instances != 0 || n.Unauthorized != 3 {
 		t.Errorf("%+v", n)
 	}
 }

@@ -243,7 +243,7 @@ func (c *call) refuse(err error) {
 	}
 	if e.plain {
 		c.w.Header().Set("Content-Type", textType)
-		c.body(e.status, []byte(e.reason))
+		c.body(e.status, []byte(strings.Map(carried, strings.ToValidUTF8(e.reason, "\ufffd"))))
 		return
 	}
 	c.fail(e.status, e.reason)
