@@ -12,12 +12,15 @@ import (
 // A Task is work for a Loop. It must not block. Keep it in a field if it is posted often: a method value allocates.
 type Task func()
 
-// A Loop runs tasks one at a time, in the order in which they were posted, on whatever goroutine is at hand: it is a
-// token, not a thread, and costs nothing while there is nothing to do. Everything that says "on the loop" may rely on
-// never running beside another task of the same Loop.
+// A Loop runs tasks one at a time, in the order in which they were posted. Everything that says "on the loop" may rely on
+// never running beside another task of the same Loop. There are two kinds. That of New runs on whatever goroutine is at
+// hand: it is a token, not a thread, and costs nothing while there is nothing to do. That of an Engine is one of a few
+// threads that poll descriptors.
 type Loop struct {
+	p *poller // nil: a token. Constant.
+
 	mu      sync.Mutex // guards the following
-	running bool
+	running bool       // a goroutine has the token; with a poller: it is not asleep
 	queue   []Task
 	spare   []Task
 
@@ -26,24 +29,32 @@ type Loop struct {
 	now time.Time
 }
 
-// New returns a Loop with nothing to do.
+// New returns a Loop of its own, without a thread, with nothing to do.
 func New() *Loop { return new(Loop) }
 
 // Post has f run on the loop, soon, never inside the call. Any goroutine may post, with any lock held.
 func (l *Loop) Post(f Task) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.queue = append(l.queue, f)
-	idle := !l.running
-	l.running = true
-	l.mu.Unlock()
-	if idle {
-		go l.run()
+	if l.running {
+		return
 	}
+	l.running = true
+	if l.p != nil {
+		l.p.wake() // under the lock: a loop that stops takes it before it closes what wake writes to
+		return
+	}
+	go l.run()
 }
 
-// turn runs f on the loop: at once and in the caller's goroutine if the loop is idle, else on the goroutine that runs it
-// now. The caller is a goroutine of this package that holds no lock.
+// turn runs f on the loop: at once and in the caller's goroutine if the loop is an idle token, else where it runs now.
+// The caller is a goroutine of this package that holds no lock.
 func (l *Loop) turn(f Task) {
+	if l.p != nil {
+		l.Post(f)
+		return
+	}
 	l.mu.Lock()
 	if l.running {
 		l.queue = append(l.queue, f)
@@ -58,37 +69,57 @@ func (l *Loop) turn(f Task) {
 
 // run does what is queued, by whoever holds the token, and gives the token back.
 func (l *Loop) run() {
-	for {
-		l.mu.Lock()
-		if len(l.queue) == 0 {
-			buf := l.buf
-			l.buf = nil
-			l.running = false
-			l.mu.Unlock()
-			if buf != nil {
-				readBuffers.Put(buf)
-			}
-			return
-		}
-		batch := l.queue
-		l.queue, l.spare = l.spare[:0], nil
-		l.mu.Unlock()
-		for _, f := range batch {
-			l.do(f)
-		}
-		clear(batch)
-		l.mu.Lock()
-		l.spare = batch[:0]
-		l.mu.Unlock()
+	for l.runQueued() || !l.rest() {
 	}
 }
 
+// runQueued does what is queued now, and reports whether that was anything. What it posts itself is for the next time.
+func (l *Loop) runQueued() bool {
+	l.mu.Lock()
+	batch := l.queue
+	l.queue, l.spare = l.spare[:0], nil
+	l.mu.Unlock()
+	for _, f := range batch {
+		l.do(f)
+	}
+	clear(batch)
+	l.mu.Lock()
+	l.spare = batch[:0]
+	l.mu.Unlock()
+	return len(batch) > 0
+}
+
+// rest gives the token back, or has the next Post wake the poller, unless there is something to do.
+func (l *Loop) rest() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) > 0 {
+		return false
+	}
+	if l.buf != nil && l.p == nil {
+		readBuffers.Put(l.buf)
+		l.buf = nil
+	}
+	l.running = false
+	return true
+}
+
+// rise is the end of rest for a poller.
+func (l *Loop) rise() {
+	l.mu.Lock()
+	l.running = true
+	l.mu.Unlock()
+}
+
 func (l *Loop) do(f Task) {
-	l.now = time.Time{}
+	if l.p == nil {
+		l.now = time.Time{}
+	}
 	f()
 }
 
-// Now is the time at which the running task began to ask for it. On the loop only.
+// Now is the time at which the running task, or with a poller the running batch of events, began to ask for it. On the
+// loop only.
 func (l *Loop) Now() time.Time {
 	if l.now.IsZero() {
 		l.now = time.Now()
@@ -99,8 +130,8 @@ func (l *Loop) Now() time.Time {
 // BufferSize is the size of a Loop's buffer in bytes.
 const BufferSize = 64 << 10
 
-// Buffer is scratch space of BufferSize bytes that is valid until the running task returns. It comes from a pool: a loop
-// with nothing to do holds none. On the loop only.
+// Buffer is scratch space of BufferSize bytes that is valid until the running task returns. Without a poller it comes from
+// a pool: a loop with nothing to do holds none. On the loop only.
 func (l *Loop) Buffer() []byte {
 	if l.buf == nil {
 		l.buf = readBuffers.Get().(*[]byte)
@@ -114,28 +145,39 @@ var readBuffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// A Timer posts its task when its time has come. All methods are called on the loop only. The task may still come once
-// after Stop or Reset: it has to look at the time itself.
+// A Timer runs its task on the loop when its time has come. All methods are called on the loop only. The task may still
+// come once after Stop or Reset: it has to look at the time itself.
 type Timer struct {
 	l *Loop
 	f Task
-	t *time.Timer
+	t *time.Timer // without a poller
+
+	// In the wheel of the poller.
+	when       int64 // tick
+	next, prev *Timer
+	slot       uint16 // where it is, +1; 0: nowhere
 }
 
 // NewTimer returns a stopped Timer that will run f on the loop.
 func (l *Loop) NewTimer(f Task) *Timer { return &Timer{l: l, f: f} }
 
-// Reset has the task run once after d, instead of any time set before.
+// Reset has the task run once after d, instead of any time set before. A poller rounds up to its tick of 4 ms.
 func (t *Timer) Reset(d time.Duration) {
-	if t.t == nil {
+	switch {
+	case t.l.p != nil:
+		t.l.p.timers.set(t, time.Now().Add(d))
+	case t.t == nil:
 		t.t = time.AfterFunc(d, t.fire)
-		return
+	default:
+		t.t.Reset(d)
 	}
-	t.t.Reset(d)
 }
 
 // Stop forgets the time that was set.
 func (t *Timer) Stop() {
+	if t.l.p != nil {
+		t.l.p.timers.remove(t)
+	}
 	if t.t != nil {
 		t.t.Stop()
 	}

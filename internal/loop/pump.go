@@ -320,7 +320,7 @@ func closeWrite(c net.Conn) error {
 	}
 	err := h.CloseWrite()
 	if t, ok := c.(*tls.Conn); ok && err == nil {
-		if h, ok := t.NetConn().(halfCloser); ok {
+		if h, ok := t.NetConn().(halfCloser); ok { // a Conn of this package, too
 			err = h.CloseWrite()
 		}
 	}
@@ -338,11 +338,7 @@ func (p *connPump) Queued() int {
 }
 
 func (p *connPump) Unacked() int {
-	c := p.c
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	return unackedConn(c)
+	return unackedConn(tcpOf(p.c))
 }
 
 func (p *connPump) CloseWrite() error {
@@ -410,10 +406,7 @@ func (p *connPump) leave() {
 
 // resetOnClose has the last Close of c send RST, where it is TCP.
 func resetOnClose(c net.Conn) {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	if t, ok := c.(*net.TCPConn); ok {
+	if t := tcpOf(c); t != nil {
 		_ = t.SetLinger(0)
 	}
 }

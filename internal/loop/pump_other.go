@@ -7,4 +7,4 @@ import "net"
 // pumpTCP is nil: here TCP is pumped as any other connection is.
 func pumpTCP(*Loop, net.Conn) Stream { return nil }
 
-func unackedConn(net.Conn) int { return -1 }
+func unackedConn(*net.TCPConn) int { return -1 }

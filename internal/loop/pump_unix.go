@@ -265,9 +265,8 @@ func (p *tcpPump) leave() {
 }
 
 // unackedConn is Unacked for a connection that is not pumped by its descriptor.
-func unackedConn(c net.Conn) int {
-	t, ok := c.(*net.TCPConn)
-	if !ok {
+func unackedConn(t *net.TCPConn) int {
+	if t == nil {
 		return -1
 	}
 	raw, err := t.SyscallConn()

@@ -11,19 +11,56 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// kinds runs f over every kind of connection: outer is the test's end, inner the one to pump.
-func kinds(t *testing.T, f func(t *testing.T, outer, inner net.Conn)) {
-	for name, make := range map[string]func(*testing.T) (outer, inner net.Conn){"tcp": tcpPair, "tls": tlsPair} {
+// A kind is a way to have a connection non-blocking: which connection, and which engine.
+type kind struct {
+	pair    func(t *testing.T) (outer, inner net.Conn) // outer is the test's end, inner the one to attach
+	options Options
+}
+
+// attach gives inner to a loop of the kind.
+func (k kind) attach(t *testing.T, inner net.Conn) (*Loop, Stream) {
+	t.Helper()
+	l := engine(t, k.options).Loop()
+	s := Attach(l, inner)
+	switch s.(type) {
+	case *connPump, *tcpPump:
+		if !k.options.Pumps && runtime.GOOS == "linux" && os.Getenv("FAIRLEAD_ENGINE") == "" {
+			t.Fatalf("%T is pumped", inner)
+		}
+	default:
+		if k.options.Pumps {
+			t.Fatalf("%T is a %T", inner, s)
+		}
+	}
+	return l, s
+}
+
+func engine(t *testing.T, o Options) *Engine {
+	e := Open(o)
+	t.Cleanup(e.Close)
+	return e
+}
+
+// kinds runs f over every kind of connection.
+func kinds(t *testing.T, f func(t *testing.T, k kind, outer, inner net.Conn)) {
+	for name, k := range map[string]kind{
+		"tcp pump":  {tcpPair, Options{Pumps: true}},
+		"tls pump":  {tlsPair, Options{Pumps: true}},
+		"tcp epoll": {tcpPair, Options{Loops: 1}},
+		"tls epoll": {tlsPair, Options{Loops: 1}},
+	} {
 		t.Run(name, func(t *testing.T) {
-			outer, inner := make(t)
+			outer, inner := k.pair(t)
 			defer outer.Close()
-			f(t, outer, inner)
+			f(t, k, outer, inner)
 		})
 	}
 }
@@ -48,7 +85,7 @@ func tlsPair(t *testing.T) (outer, inner net.Conn) {
 	t.Helper()
 	o, i := tcpPair(t)
 	c := tls.Client(o, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // both ends are ours
-	s := tls.Server(i, &tls.Config{Certificates: []tls.Certificate{certificate()}})
+	s := tls.Server(Wrap(i), &tls.Config{Certificates: []tls.Certificate{certificate()}})
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.Handshake() })
 	if err := s.Handshake(); err != nil {
@@ -72,10 +109,7 @@ var certificate = sync.OnceValue(func() tls.Certificate {
 })
 
 func raw(c net.Conn) *net.TCPConn {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	return c.(*net.TCPConn)
+	return tcpOf(c)
 }
 
 // A handler does what the test says at each event, on the loop.
@@ -123,11 +157,10 @@ func drain(s Stream, data func([]byte), ended func(error)) handler {
 	}
 }
 
-func TestPumpReads(t *testing.T) {
-	kinds(t, func(t *testing.T, outer, inner net.Conn) {
-		l := New()
+func TestStreamReads(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind, outer, inner net.Conn) {
 		_ = inner.SetDeadline(time.Now().Add(-time.Second)) // left over from the handshake
-		s := Pump(l, inner)
+		l, s := k.attach(t, inner)
 		var got bytes.Buffer
 		end := make(chan error, 1)
 		on(t, l, func() {
@@ -151,10 +184,9 @@ func TestPumpReads(t *testing.T) {
 }
 
 // A reader that pauses is told nothing more, and finds everything when it goes on.
-func TestPumpPause(t *testing.T) {
-	kinds(t, func(t *testing.T, outer, inner net.Conn) {
-		l := New()
-		s := Pump(l, inner)
+func TestStreamPause(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind, outer, inner net.Conn) {
+		l, s := k.attach(t, inner)
 		ready := make(chan Events, 100)
 		on(t, l, func() { s.Handle(handler(func(ev Events) { ready <- ev })) })
 		for range 3 {
@@ -183,11 +215,10 @@ func TestPumpPause(t *testing.T) {
 	})
 }
 
-func TestPumpWrites(t *testing.T) {
-	kinds(t, func(t *testing.T, outer, inner net.Conn) {
+func TestStreamWrites(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind, outer, inner net.Conn) {
 		_ = raw(inner).SetWriteBuffer(64 << 10)
-		l := New()
-		s := Pump(l, inner)
+		l, s := k.attach(t, inner)
 		chunk := bytes.Repeat([]byte("x"), 30_000)
 		const total = 4 << 20
 		written, most, waits := 0, 0, 0
@@ -250,10 +281,9 @@ func TestPumpWrites(t *testing.T) {
 }
 
 // Abort resets the connection, also from within an event, with writes under way, and without a Handler.
-func TestPumpAbort(t *testing.T) {
-	kinds(t, func(t *testing.T, outer, inner net.Conn) {
-		l := New()
-		s := Pump(l, inner)
+func TestStreamAbort(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind, outer, inner net.Conn) {
+		l, s := k.attach(t, inner)
 		on(t, l, func() {
 			s.Handle(handler(func(Events) { s.Abort() }))
 			for range 100 {
@@ -271,9 +301,8 @@ func TestPumpAbort(t *testing.T) {
 			t.Errorf("end: %v", err)
 		}
 	})
-	kinds(t, func(t *testing.T, outer, inner net.Conn) {
-		l := New()
-		s := Pump(l, inner)
+	kinds(t, func(t *testing.T, k kind, outer, inner net.Conn) {
+		l, s := k.attach(t, inner)
 		on(t, l, s.Abort)
 		_ = outer.SetReadDeadline(time.Now().Add(patience))
 		if _, err := io.Copy(io.Discard, outer); !errors.Is(err, syscall.ECONNRESET) {
@@ -282,10 +311,9 @@ func TestPumpAbort(t *testing.T) {
 	})
 }
 
-func TestPumpReset(t *testing.T) {
-	kinds(t, func(t *testing.T, outer, inner net.Conn) {
-		l := New()
-		s := Pump(l, inner)
+func TestStreamReset(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind, outer, inner net.Conn) {
+		l, s := k.attach(t, inner)
 		end := make(chan error, 1)
 		on(t, l, func() { s.Handle(drain(s, func([]byte) {}, func(err error) { end <- err })) })
 		_ = raw(outer).SetLinger(0)
@@ -297,20 +325,23 @@ func TestPumpReset(t *testing.T) {
 	})
 }
 
-func TestPumpTruncated(t *testing.T) {
-	outer, inner := tlsPair(t)
-	l := New()
-	s := Pump(l, inner)
-	end := make(chan error, 1)
-	on(t, l, func() { s.Handle(drain(s, func([]byte) {}, func(err error) { end <- err })) })
-	if _, err := raw(outer).Write([]byte{23, 3, 3, 0, 100, 1, 2, 3}); err != nil { // the start of a record
-		t.Fatal(err)
-	}
-	_ = raw(outer).Close()
-	if err := wait(t, end); err != ErrTruncated { //nolint:errorlint // it is promised as it is
-		t.Errorf("end: %v", err)
-	}
-	on(t, l, s.Close)
+func TestStreamTruncated(t *testing.T) {
+	kinds(t, func(t *testing.T, k kind, outer, inner net.Conn) {
+		if _, ok := inner.(*tls.Conn); !ok {
+			t.Skip("not TLS")
+		}
+		l, s := k.attach(t, inner)
+		end := make(chan error, 1)
+		on(t, l, func() { s.Handle(drain(s, func([]byte) {}, func(err error) { end <- err })) })
+		if _, err := raw(outer).Write([]byte{23, 3, 3, 0, 100, 1, 2, 3}); err != nil { // the start of a record
+			t.Fatal(err)
+		}
+		_ = raw(outer).Close()
+		if err := wait(t, end); err != ErrTruncated { //nolint:errorlint // it is promised as it is
+			t.Errorf("end: %v", err)
+		}
+		on(t, l, s.Close)
+	})
 }
 
 // A TLS connection that was busy gives its large buffer back when it is idle again, and loses nothing by it.

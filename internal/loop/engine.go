@@ -1,0 +1,82 @@
+package loop
+
+import (
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// Options are how an Engine is to work.
+type Options struct {
+	// Pumps has every connection pumped by goroutines, as on systems without epoll. The environment variable
+	// FAIRLEAD_ENGINE=pump does the same, for tests and for the day on which an operator needs it.
+	Pumps bool
+
+	// Loops is how many threads poll. 0: one for each CPU that this process may use, its quota rounded up.
+	Loops int
+
+	// Log is told once what the engine is. Nil: nobody.
+	Log *slog.Logger
+
+	selfTest func() error // nil: the real one
+}
+
+// An Engine is the loops of a process. It starts with the first Loop that is asked for, and then runs until Close.
+type Engine struct {
+	opts  Options
+	start sync.Once
+	next  atomic.Uint32
+
+	// Constant once it has started.
+	loops  []*Loop // empty: pumps
+	tls    bool    // crypto/tls works on a loop
+	stop   chan struct{}
+	closed sync.WaitGroup
+}
+
+// Open returns an Engine that has not started yet.
+func Open(o Options) *Engine {
+	if os.Getenv("FAIRLEAD_ENGINE") == "pump" {
+		o.Pumps = true
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Engine{opts: o, stop: make(chan struct{})}
+}
+
+// Loop returns the loop for one session: both of its streams are to be attached to it. Any goroutine.
+func (e *Engine) Loop() *Loop {
+	e.start.Do(e.run)
+	if len(e.loops) == 0 {
+		return New()
+	}
+	return e.loops[int(e.next.Add(1))%len(e.loops)]
+}
+
+// Close ends the loops and waits for them. The connections that are left are closed; their sessions learn nothing of it.
+func (e *Engine) Close() {
+	e.start.Do(func() {}) // never to start
+	select {
+	case <-e.stop:
+		return
+	default:
+	}
+	close(e.stop)
+	for _, l := range e.loops {
+		l.Post(l.stop)
+	}
+	e.closed.Wait()
+}
+
+// Attach makes c a Stream of l, and owns it from now on: nobody else may use c any more. A TCP connection, or TLS whose
+// handshake is over and whose connection came from Wrap, is polled where l can; all else is pumped. Deadlines that are
+// set on c are taken away. Any goroutine.
+func Attach(l *Loop, c net.Conn) Stream {
+	if s := l.attach(c); s != nil {
+		return s
+	}
+	return Pump(l, c)
+}

@@ -1,0 +1,216 @@
+package loop
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// batchSize is how many events are taken at once.
+const batchSize = 256
+
+// A poller is the thread of a Loop: one epoll instance, edge-triggered, and all that its streams share. But for wake,
+// everything is owned by the loop.
+type poller struct {
+	epoll  int
+	event  int // eventfd, written to by wake; edge-triggered, so never read
+	timers wheel
+
+	slots []slot   // by index; the first is event's
+	free  []uint32 // indices of slots that nobody has
+	fresh []*tlsStream
+	dead  []int32 // descriptors to close at the end of the batch
+	ended bool
+	stale int64 // events that came for a slot which has changed hands
+
+	layout    *layout // nil: TLS is pumped. Constant
+	cipherIn  []byte  // lent to the tls.Conn that reads
+	cipherOut []byte  // what one Write of a tlsStream makes
+	plain     []byte  // for a caller of Read whose own buffer is small
+
+	events [batchSize]unix.EpollEvent
+}
+
+// A slot is the registration of one descriptor. Its index and generation are the epoll data, so that an event is known
+// to be for a stream that has gone.
+type slot struct {
+	s          *socket
+	generation uint32
+}
+
+const eventSlot = 0
+
+// newPolled returns a Loop with a poller that does not run yet.
+func newPolled() (*Loop, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(epoll)
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, event, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: eventSlot})
+	if err != nil {
+		_ = unix.Close(epoll)
+		_ = unix.Close(event)
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	p := &poller{epoll: epoll, event: event, slots: make([]slot, 1), timers: wheel{start: time.Now()}}
+	buf := make([]byte, BufferSize)
+	return &Loop{p: p, running: true, buf: &buf}, nil
+}
+
+// one is what wake writes.
+var one = [8]byte{7: 1}
+
+// wake ends the sleep of the loop. Called with the lock of the Loop held, and only if it sleeps.
+func (p *poller) wake() { _, _ = unix.Write(p.event, one[:]) }
+
+// pollRun is the thread. It looks for events without blocking as long as there are any: a blocking call costs the
+// scheduler's attention twice.
+func (l *Loop) pollRun() {
+	runtime.LockOSThread() // for ever: the thread ends with the goroutine
+	p := l.p
+	for !p.ended {
+		n := p.poll()
+		if n == 0 && len(p.fresh) == 0 && l.rest() {
+			n = p.sleep()
+			l.rise()
+		}
+		l.now = time.Now()
+		for i := range n {
+			p.dispatch(&p.events[i])
+		}
+		l.greet()
+		l.runQueued()
+		if p.timers.count > 0 {
+			p.timers.run(l.now)
+		}
+		p.bury()
+	}
+	p.close(l)
+}
+
+// poll takes the events that are there. It never blocks, so the scheduler need not know of it.
+func (p *poller) poll() int {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events)), batchSize, 0, 0, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// sleep waits for events, for a wake, or for the next timer.
+func (p *poller) sleep() int {
+	ms := -1
+	if d := p.timers.timeout(); d >= 0 {
+		ms = int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
+	}
+	n, err := unix.EpollWait(p.epoll, p.events[:], ms)
+	if err != nil {
+		return 0 // EINTR
+	}
+	return n
+}
+
+// dispatch tells the stream that ev is for, if it still exists.
+func (p *poller) dispatch(ev *unix.EpollEvent) {
+	if ev.Fd == eventSlot {
+		return
+	}
+	at := p.slots[ev.Fd]
+	if at.s == nil || at.generation != uint32(ev.Pad) {
+		p.stale++
+		return
+	}
+	at.s.occur(ev.Events)
+}
+
+// greet tells Readable to streams of TLS that have just come: they may hold bytes that no poller knows of.
+func (l *Loop) greet() {
+	if len(l.p.fresh) == 0 {
+		return
+	}
+	fresh := l.p.fresh
+	l.p.fresh = nil
+	for _, t := range fresh {
+		t.tell(Readable)
+	}
+}
+
+// interest is all that can happen to a socket. It is registered once, and never changed.
+const interest = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+
+// register has events for s come.
+func (p *poller) register(s *socket) error {
+	if n := len(p.free); n > 0 {
+		s.slot = p.free[n-1]
+		p.free = p.free[:n-1]
+	} else {
+		s.slot = uint32(len(p.slots))
+		p.slots = append(p.slots, slot{})
+	}
+	at := &p.slots[s.slot]
+	at.s = s
+	ev := unix.EpollEvent{Events: interest, Fd: int32(s.slot), Pad: int32(at.generation)}
+	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.epoll), unix.EPOLL_CTL_ADD, uintptr(s.fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
+	if errno != 0 {
+		p.forget(s)
+		return os.NewSyscallError("epoll_ctl", errno)
+	}
+	return nil
+}
+
+// forget gives the slot of s back. Events that are still on their way are for an older generation.
+func (p *poller) forget(s *socket) {
+	if s.slot == 0 {
+		return
+	}
+	at := &p.slots[s.slot]
+	at.s = nil
+	at.generation++
+	p.free = append(p.free, s.slot)
+	s.slot = 0
+}
+
+// bury closes what was given up in this batch. Not earlier: the number would come back within it.
+func (p *poller) bury() {
+	if len(p.dead) == 0 {
+		return
+	}
+	for _, fd := range p.dead {
+		_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
+	}
+	p.dead = p.dead[:0]
+	if cap(p.dead) > 4*batchSize {
+		p.dead = nil
+	}
+}
+
+// stop ends the thread. On the loop.
+func (l *Loop) stop() { l.p.ended = true }
+
+// close is the end of the thread.
+func (p *poller) close(l *Loop) {
+	for _, at := range p.slots {
+		switch {
+		case at.s == nil:
+		case at.s.tls != nil:
+			at.s.tls.Close()
+		default:
+			at.s.Close()
+		}
+	}
+	p.bury()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running, l.queue = true, nil // nobody is to wake it again
+	_ = unix.Close(p.epoll)
+	_ = unix.Close(p.event)
+}

@@ -1,0 +1,236 @@
+package loop
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A socket is the Stream of a TCP connection that its Loop polls, and the lower half of a tlsStream. All of it is owned by
+// the loop. It holds no buffer.
+type socket struct {
+	l    *Loop
+	h    Handler
+	tls  *tlsStream // which it is a part of; nil: plain
+	fd   int32
+	slot uint32 // 0: not registered
+
+	told   bool // Readable was told, and Read has not said ErrAgain since
+	full   bool // a write has found no room: Writable is owed
+	drain  bool // the kernel has more than bytes to say (an end, an error): only EAGAIN or that ends a read
+	broken bool // it could not be registered
+	closed bool
+}
+
+// attach is Attach where l polls; nil if c is to be pumped.
+func (l *Loop) attach(c net.Conn) Stream {
+	if l.p == nil {
+		return nil
+	}
+	switch c := c.(type) {
+	case *net.TCPConn:
+		fd, err := takeDescriptor(c)
+		if err != nil {
+			return nil
+		}
+		return &socket{l: l, fd: fd}
+	case *tls.Conn:
+		if t := l.attachTLS(c); t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
+// takeDescriptor takes the socket out of c, which ends. On error c stays as it was.
+func takeDescriptor(c net.Conn) (int32, error) {
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	fd := -1
+	var failed error
+	err = raw.Control(func(old uintptr) {
+		fd, failed = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err == nil {
+		err = failed
+	}
+	if err != nil {
+		return 0, err
+	}
+	_ = c.Close() // the descriptor of the runtime; the connection lives on in ours
+	return int32(fd), nil
+}
+
+func (s *socket) Handle(h Handler) {
+	s.h = h
+	if s.closed {
+		return
+	}
+	if err := s.l.p.register(s); err != nil {
+		s.broken = true
+		s.l.Post(func() { s.tell(Readable) })
+	}
+}
+
+// occur is an event of the poller.
+func (s *socket) occur(events uint32) {
+	const (
+		readable = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+		writable = unix.EPOLLOUT | unix.EPOLLHUP | unix.EPOLLERR
+	)
+	if events&(readable&^unix.EPOLLIN) != 0 {
+		s.drain = true
+	}
+	var ev Events
+	if events&writable != 0 && s.full {
+		s.full = false
+		if s.tls == nil || s.tls.flush() {
+			ev |= Writable
+		}
+	}
+	if events&readable != 0 && !s.told {
+		ev |= Readable
+	}
+	s.tell(ev)
+}
+
+func (s *socket) tell(ev Events) {
+	if ev == 0 || s.closed {
+		return
+	}
+	s.told = s.told || ev&Readable != 0
+	s.h.Ready(s.l, ev)
+}
+
+func (s *socket) Read(p []byte) (int, error) {
+	if s.closed {
+		return 0, net.ErrClosed
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, more, err := s.receive(p)
+	if err == nil && !more {
+		s.told = false
+		return n, ErrAgain
+	}
+	return n, err
+}
+
+// receive reads once. more: the kernel may have more than that. If it has not, and only then, an event will tell. io.EOF
+// is FIN.
+func (s *socket) receive(p []byte) (n int, more bool, err error) {
+	if s.broken {
+		return 0, true, &net.OpError{Op: "read", Net: "tcp", Err: unix.ENOSPC}
+	}
+	got, errno := rawRead(s.fd, p)
+	switch {
+	case got > 0:
+		// A short read has emptied the socket: what comes later is an edge. An end that came with it is known.
+		return got, got == len(p) || s.drain, nil
+	case errno == 0:
+		return 0, true, io.EOF
+	case errno == unix.EAGAIN:
+		return 0, false, nil
+	default:
+		return 0, true, &net.OpError{Op: "read", Net: "tcp", Err: errno}
+	}
+}
+
+func (s *socket) Write(p []byte) (int, error) {
+	if s.closed {
+		return 0, net.ErrClosed
+	}
+	sent := 0
+	for sent < len(p) {
+		n, errno := rawWrite(s.fd, p[sent:])
+		switch errno {
+		case 0:
+			sent += n
+		case unix.EAGAIN:
+			s.full = true
+			return sent, ErrAgain
+		default:
+			return sent, &net.OpError{Op: "write", Net: "tcp", Err: errno}
+		}
+	}
+	return sent, nil
+}
+
+// Queued is always 0: the caller keeps what Write did not take.
+func (s *socket) Queued() int { return 0 }
+
+func (s *socket) Unacked() int {
+	if s.closed {
+		return -1
+	}
+	return unacked(int(s.fd))
+}
+
+func (s *socket) CloseWrite() error {
+	if s.closed {
+		return net.ErrClosed
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(s.fd), unix.SHUT_WR, 0); errno != 0 {
+		return &net.OpError{Op: "close", Net: "tcp", Err: errno}
+	}
+	return nil
+}
+
+func (s *socket) Close() { s.end(false) }
+
+func (s *socket) Abort() { s.end(true) }
+
+// end gives the descriptor up. It is closed when the batch of events has been done.
+func (s *socket) end(reset bool) {
+	if s.closed {
+		return
+	}
+	s.closed, s.h = true, nil
+	if reset {
+		_ = unix.SetsockoptLinger(int(s.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	p := s.l.p
+	p.forget(s)
+	p.dead = append(p.dead, s.fd)
+	s.fd = -1
+}
+
+// rawRead reads from a descriptor that never blocks, without telling the scheduler. 0 without error is the end.
+func rawRead(fd int32, p []byte) (int, unix.Errno) {
+	for {
+		n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		switch errno {
+		case 0:
+			return int(n), 0
+		case unix.EINTR:
+		default:
+			return 0, errno
+		}
+	}
+}
+
+// rawWrite writes to a descriptor that never blocks, without telling the scheduler.
+func rawWrite(fd int32, p []byte) (int, unix.Errno) {
+	for {
+		n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		switch errno {
+		case 0:
+			return int(n), 0
+		case unix.EINTR:
+		default:
+			return 0, errno
+		}
+	}
+}
