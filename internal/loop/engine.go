@@ -53,6 +53,11 @@ func (e *Engine) Loop() *Loop {
 	if len(e.loops) == 0 {
 		return New()
 	}
+	select {
+	case <-e.stop:
+		return New() // too late for those
+	default:
+	}
 	return e.loops[int(e.next.Add(1))%len(e.loops)]
 }
 

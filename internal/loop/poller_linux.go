@@ -84,11 +84,11 @@ func (l *Loop) pollRun() {
 			l.rise()
 		}
 		l.now = time.Now()
+		l.runQueued() // before the events: what is asked of a session comes before what arrives after that
 		for i := range n {
 			p.dispatch(&p.events[i])
 		}
 		l.greet()
-		l.runQueued()
 		if p.timers.count > 0 {
 			p.timers.run(l.now)
 		}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
@@ -23,7 +24,8 @@ func (l *Limits) headerBytes() int64 {
 // limitedListener closes connections above limits.connections as soon as they come.
 type limitedListener struct {
 	net.Listener
-	s *Server
+	s    *Server
+	wrap bool // for TLS: sessions move to a loop later
 }
 
 func (l *limitedListener) Accept() (net.Conn, error) {
@@ -34,6 +36,9 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		}
 		limit := l.s.settings.Load().limits.Connections
 		if limit <= 0 || l.s.conns.Load()+int64(l.s.Sessions.Len()) < int64(limit) {
+			if l.wrap {
+				c = loop.Wrap(c)
+			}
 			return c, nil
 		}
 		l.s.refused.Add(1)
@@ -89,6 +94,7 @@ func dialCall(ctx context.Context, _, _ string) (net.Conn, error) {
 // dialer is the settings' dialer with the route's own bound.
 func (set *Settings) dialer(p *route.Policy) *upstream.Dialer {
 	d := *set.upstream
+	d.Wrap = loop.Wrap
 	d.Timeout = p.Timeouts.Effective().Connect
 	return &d
 }

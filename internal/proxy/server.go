@@ -22,6 +22,7 @@ import (
 
 	"github.com/fairlead-gateway/fairlead/internal/accesslog"
 	"github.com/fairlead-gateway/fairlead/internal/auth"
+	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/relay"
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
@@ -66,6 +67,7 @@ type Server struct {
 	Sessions Sessions
 
 	settings  atomic.Pointer[Settings]
+	engine    *loop.Engine // of all sessions; Shutdown ends it
 	stdLog    *log.Logger
 	listeners []*listener
 	fresh     sync.Map     // net.Conn: accepted, and nothing has come yet
@@ -91,6 +93,7 @@ type listener struct {
 // New returns a Server that serves nothing yet: Apply gives it its settings.
 func New(o Options) *Server {
 	s := &Server{Options: o, policies: make(map[relay.Policy]*relay.Policy), hopID: newHopID(), unread: unreadTimeout}
+	s.engine = loop.Open(loop.Options{Log: o.Log})
 	s.stdLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)
 	return s
 }
@@ -245,7 +248,7 @@ func (s *Server) Serve() error {
 }
 
 func (s *Server) serve(l *listener, errs chan<- error) {
-	ln := &limitedListener{Listener: l.ln, s: s}
+	ln := &limitedListener{Listener: l.ln, s: s, wrap: l.config.TLS != nil}
 	if l.config.TLS != nil {
 		errs <- l.server.ServeTLS(ln, "", "")
 		return
@@ -277,12 +280,13 @@ func (s *Server) Shutdown(ctx context.Context) {
 		c.(net.Conn).Close()
 		return true
 	})
+	wg.Wait() // a handshake under way may still become a session
 	select {
 	case <-s.Sessions.empty():
 	case <-ctx.Done():
 		s.cutSessions()
 	}
-	wg.Wait()
+	s.engine.Close()
 	if set := s.settings.Load(); set != nil {
 		set.transport.CloseIdleConnections()
 	}
@@ -295,6 +299,9 @@ const cutTimeout = 2 * time.Second
 // has had its last word in the access log.
 func (s *Server) cutSessions() {
 	left := s.Sessions.snapshot(0)
+	if len(left) == 0 {
+		return
+	}
 	s.Log.Warn("sessions cut at shutdown", "sessions", len(left))
 	for _, ss := range left {
 		if r := ss.relay.Load(); r != nil {

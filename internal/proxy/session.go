@@ -69,10 +69,10 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, x *exchang
 	}
 	x.describe(ss, up.agreed.Protocol)
 	ss.owner = s
-	l, deflate := loop.New(), up.agreed.Deflate()
+	l, deflate := s.engine.Loop(), up.agreed.Deflate()
 	ss.relay.Store(relay.Start(l,
-		relay.Side{Stream: loop.Pump(l, client), Head: head, Deflate: deflate},
-		relay.Side{Stream: loop.Pump(l, up.conn), Head: up.head, Deflate: deflate},
+		relay.Side{Stream: loop.Attach(l, client), Head: head, Deflate: deflate},
+		relay.Side{Stream: loop.Attach(l, up.conn), Head: up.head, Deflate: deflate},
 		s.relayPolicy(policy), ss))
 	s.started.Add(1)
 	if s.stopping.Load() { // the stop may have passed its list before this session was on it

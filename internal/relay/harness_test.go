@@ -10,6 +10,9 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"os"
+	"os/exec"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,7 +26,29 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+
+// engine runs all sessions of the tests: epoll where there is one, unless FAIRLEAD_ENGINE says pump.
+var engine = loop.Open(loop.Options{})
+
+type tests struct{ *testing.M }
+
+func (m tests) Run() int {
+	defer engine.Close()
+	return m.M.Run()
+}
+
+// The whole suite runs over the other engine, too.
+func TestOverPumps(t *testing.T) {
+	if os.Getenv("FAIRLEAD_ENGINE") != "" || runtime.GOOS != "linux" || testing.Short() {
+		t.Skip("one engine only")
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), "FAIRLEAD_ENGINE=pump")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
 
 // patience bounds every wait of a test.
 const patience = 10 * time.Second
@@ -86,7 +111,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	if o.policy.CloseTimeout == 0 {
 		o.policy.CloseTimeout = 2 * time.Second
 	}
-	l := loop.New()
+	l := engine.Loop()
 	cOuter, cInner := pair(t, o.tlsClient, o.smallBuffers)
 	uOuter, uInner := pair(t, o.tlsUpstream, o.smallBuffers)
 	r := &rig{
@@ -95,8 +120,8 @@ func newRig(t testing.TB, o rigOptions) *rig {
 		upstream: &peer{t: t, Conn: uOuter},
 		owner:    &owner{t: t, done: make(chan relay.Result, 1), verdict: o.verdict},
 	}
-	client := relay.Side{Stream: loop.Pump(l, cInner), Head: o.clientHead, Deflate: o.deflate}
-	up := relay.Side{Stream: loop.Pump(l, uInner), Head: o.upHead, Deflate: o.deflate}
+	client := relay.Side{Stream: loop.Attach(l, cInner), Head: o.clientHead, Deflate: o.deflate}
+	up := relay.Side{Stream: loop.Attach(l, uInner), Head: o.upHead, Deflate: o.deflate}
 	r.session = relay.Start(l, client, up, &o.policy, r.owner)
 	t.Cleanup(func() {
 		_ = cOuter.Close()
@@ -129,7 +154,7 @@ func pair(t testing.TB, secure, small bool) (outer, inner net.Conn) {
 		return outer, inner
 	}
 	c := tls.Client(outer, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // both ends are ours
-	s := tls.Server(inner, &tls.Config{Certificates: []tls.Certificate{certificate()}})
+	s := tls.Server(loop.Wrap(inner), &tls.Config{Certificates: []tls.Certificate{certificate()}})
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.Handshake() })
 	if err := s.Handshake(); err != nil {

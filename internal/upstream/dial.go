@@ -33,6 +33,10 @@ type Dialer struct {
 	// Timeout bounds resolving and connecting together, over all addresses. Zero means 5s. The
 	// TLS handshake is bounded by Dial's context alone.
 	Timeout time.Duration
+
+	// Wrap is given each connection to an https endpoint before TLS begins, and returns what TLS
+	// is to use. Nil: the connection as it is.
+	Wrap func(net.Conn) net.Conn
 }
 
 func (d *Dialer) timeout() time.Duration {
@@ -63,6 +67,9 @@ func (d *Dialer) Dial(ctx context.Context, e *Endpoint) (net.Conn, error) {
 	}
 	if !e.Secure() {
 		return conn, nil
+	}
+	if d.Wrap != nil {
+		conn = d.Wrap(conn)
 	}
 	tc := tls.Client(conn, d.tlsFor(e.Host))
 	if err := tc.HandshakeContext(ctx); err != nil {
