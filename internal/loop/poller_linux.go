@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"runtime"
@@ -66,11 +67,13 @@ func newPolled() (*Loop, error) {
 	return &Loop{p: p, running: true, buf: &buf}, nil
 }
 
-// one is what wake writes.
-var one = [8]byte{7: 1}
-
-// wake ends the sleep of the loop. Called with the lock of the Loop held, and only if it sleeps.
-func (p *poller) wake() { _, _ = unix.Write(p.event, one[:]) }
+// wake ends the sleep of the loop. Called with the lock of the Loop held, and only if it sleeps. Nobody reads the counter:
+// it has room for one wake in each nanosecond of 500 years.
+func (p *poller) wake() {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	_, _ = unix.Write(p.event, one[:])
+}
 
 // pollRun is the thread. It looks for events without blocking as long as there are any: a blocking call costs the
 // scheduler's attention twice.

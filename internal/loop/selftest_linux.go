@@ -193,6 +193,9 @@ func (p *tlsProbe) arrive(got *[]byte, alone int) error {
 				break
 			}
 		}
+		if at == 1 && p.stream.at.waiting(p.stream.conn) != 1 {
+			return errors.New("rawInput is not where the start of a record waits")
+		}
 	}
 	return errors.New("nothing came")
 }

@@ -128,7 +128,7 @@ func (x *side) Ready(_ *loop.Loop, ev loop.Events) {
 }
 
 // readsPerTurn bounds how long a session that floods keeps its loop.
-const readsPerTurn = 16
+const readsPerTurn = 8
 
 // turn moves what can be moved, then sees whether anything has come to its end.
 func (s *Session) turn() {
