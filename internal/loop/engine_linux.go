@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ func (e *Engine) run() {
 	for _, l := range loops {
 		e.closed.Go(l.pollRun)
 	}
-	e.closed.Go(e.spareProcs)
+	e.closed.Go(e.keepHouse)
 	log.Info("session engine", "kind", "epoll", "loops", n, "tls", at != nil)
 }
 
@@ -61,30 +62,46 @@ func (e *Engine) testTLS() (*layout, error) {
 	return &at, nil
 }
 
-// procsInterval is how often a changed CPU quota is looked for. The runtime would do it by itself, but not once
-// GOMAXPROCS was set.
-const procsInterval = 30 * time.Second
+const (
+	// procsInterval is how often a changed CPU quota is looked for. The runtime would do it by itself, but not once
+	// GOMAXPROCS was set.
+	procsInterval = 30 * time.Second
+	// quiet is how long no session may have begun for a storm of handshakes to be over.
+	quiet = 250 * time.Millisecond
+	// storm is how many sessions leave garbage enough to be given back at once.
+	storm = 500
+)
 
-// spareProcs keeps GOMAXPROCS at the runtime's own choice and one for each loop. A loop that wakes would otherwise wait
-// until a goroutine's time slice of 10 ms is over.
-func (e *Engine) spareProcs() {
+// keepHouse keeps GOMAXPROCS at the runtime's own choice and one for each loop: a loop that wakes would otherwise wait
+// until a goroutine's time slice of 10 ms is over. And it gives memory back after storms of handshakes. What a session
+// keeps is a fraction of what its handshake took; the runtime would hold on to as much again as is in use.
+func (e *Engine) keepHouse() {
 	n := len(e.loops)
 	fixed := os.Getenv("GOMAXPROCS") != ""
 	base := runtime.GOMAXPROCS(0)
 	runtime.GOMAXPROCS(base + n)
 	defer runtime.GOMAXPROCS(base)
-	tick := time.NewTicker(procsInterval)
-	defer tick.Stop()
+	procs, still := time.NewTicker(procsInterval), time.NewTicker(quiet)
+	defer procs.Stop()
+	defer still.Stop()
+	var last, lean uint32 // sessions begun at the last tick, and when memory was given back
 	for {
 		select {
 		case <-e.stop:
 			return
-		case <-tick.C:
-		}
-		if !fixed {
-			runtime.SetDefaultGOMAXPROCS()
-			base = runtime.GOMAXPROCS(0)
-			runtime.GOMAXPROCS(base + n)
+		case <-still.C:
+			now := e.next.Load()
+			if now == last && now-lean >= storm {
+				debug.FreeOSMemory()
+				lean = now
+			}
+			last = now
+		case <-procs.C:
+			if !fixed {
+				runtime.SetDefaultGOMAXPROCS()
+				base = runtime.GOMAXPROCS(0)
+				runtime.GOMAXPROCS(base + n)
+			}
 		}
 	}
 }
