@@ -18,12 +18,12 @@ type wheel struct {
 }
 
 const (
-	tickTime = 4 * time.Millisecond
-	wheels   = 5
-	slotBits = 6
-	slots    = 1 << slotBits
-	takenSlot = wheels*slots + 1 // as Timer.slot: in taken
-	farthest = 1<<(wheels*slotBits) - 1 // ticks, about 49 days: what is later is looked at again then
+	tickTime  = 4 * time.Millisecond
+	wheels    = 5
+	slotBits  = 6
+	slots     = 1 << slotBits
+	takenSlot = wheels*slots + 1         // as Timer.slot: in taken
+	farthest  = 1<<(wheels*slotBits) - 1 // ticks, about 49 days: what is later is looked at again then
 )
 
 // set has t run at the time at, instead of any time set before.

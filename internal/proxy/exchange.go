@@ -61,12 +61,7 @@ func (x *exchange) route(m route.Match) {
 func (x *exchange) describe(ss *Session, subprotocol string) {
 	x.record.Status, x.record.Websocket, x.record.Subprotocol = http.StatusSwitchingProtocols, true, subprotocol
 	ss.record = x.record
-	ss.serviceID = uuid.NewString()
-	scheme := "ws"
-	if x.origin.proto == "https" {
-		scheme = "wss"
-	}
-	ss.gateway = scheme + "://" + x.origin.host + x.target
+	ss.secure = x.origin.proto == "https"
 }
 
 // splitTarget returns the path and the query of a request exactly as the client wrote

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/fairlead-gateway/fairlead/internal/accesslog"
 	"github.com/fairlead-gateway/fairlead/internal/relay"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
@@ -15,15 +17,14 @@ import (
 
 // A Session is one live WebSocket session as admin lists it.
 type Session struct {
-	seq       uint64                        // order of opening; the cursor of paged lists
-	relay     atomic.Pointer[relay.Session] // nil while the handshake goes on
-	endpoint  *upstream.Endpoint
-	record    accesslog.Record // as far as it is known at the opening
-	gateway   string           // gatewayPath: the URL that the client asked for, redacted
-	service   string           // serviceUrl: the URL at the endpoint, redacted
-	serviceID string           // serviceSessionId
-	release   func()           // gives the slot at the endpoint back
-	owner     *Server
+	seq      uint64                        // order of opening; the cursor of paged lists
+	relay    atomic.Pointer[relay.Session] // nil while the handshake goes on
+	endpoint *upstream.Endpoint
+	record   accesslog.Record // as far as it is known at the opening
+	secure   bool             // the client came by https, to us or to a proxy that says so
+	service  string           // serviceUrl: the URL at the endpoint, redacted
+	release  func()           // gives the slot at the endpoint back
+	owner    *Server
 }
 
 // A SessionView is what can be said of a session at one moment.
@@ -38,7 +39,15 @@ type SessionView struct {
 
 // view reads a session without stopping its relay.
 func (ss *Session) view() SessionView {
-	v := SessionView{Seq: ss.seq, Record: ss.record, GatewayPath: ss.gateway, ServiceURL: ss.service, ServiceSessionID: ss.serviceID}
+	v := SessionView{Seq: ss.seq, Record: ss.record, ServiceURL: ss.service}
+	// What can be made of the rest is not kept: the URL that the client asked for, and the service's name for the session.
+	v.GatewayPath = "ws://" + ss.record.Host + ss.record.Path
+	if ss.secure {
+		v.GatewayPath = "wss://" + ss.record.Host + ss.record.Path
+	}
+	if id, err := uuid.Parse(ss.record.SessionID); err == nil {
+		v.ServiceSessionID = uuid.NewSHA1(id, []byte("service")).String()
+	}
 	var st relay.Stats
 	ss.relay.Load().Stats(&st)
 	v.Record.BytesIn, v.Record.BytesOut = st.BytesIn, st.BytesOut

@@ -52,7 +52,7 @@ func (s *Session) control(x *side, frame []byte) bool {
 		if !y.owing {
 			y.owing = true
 			if !y.pinging {
-				y.pingAt = s.loop.Now()
+				y.pingAt = s.now()
 			}
 			s.stale = s.stale || s.policy.Ping > 0
 		}
@@ -64,7 +64,7 @@ func (s *Session) control(x *side, frame []byte) bool {
 		}
 		// A Pong answers every Ping before it (RFC 6455, section 5.5.3). Ours may still come; it is known by its bytes.
 		x.owing = false
-		x.pingAt = s.loop.Now()
+		x.pingAt = s.now()
 		return !y.shut
 	}
 }
@@ -253,7 +253,7 @@ func (s *Session) bound(hard bool) {
 		return
 	}
 	s.phase, s.hard = closing, hard
-	s.deadline = s.loop.Now().Add(s.policy.closeTimeout())
+	s.deadline = s.now() + s.policy.closeTimeout()
 	s.stale = true
 }
 
@@ -324,7 +324,7 @@ func (s *Session) expire() {
 	sides := [...]*side{&s.client, &s.up}
 	if s.phase == closing {
 		s.phase = grace
-		s.deadline = s.loop.Now().Add(min(s.policy.closeTimeout()/4, maxGrace))
+		s.deadline = s.now() + min(s.policy.closeTimeout()/4, maxGrace)
 		s.stale = true
 		for _, x := range sides {
 			x.flush()

@@ -15,16 +15,16 @@ type Session struct {
 	owner   Owner
 	started time.Time
 
-	// Owned by the loop.
+	// Owned by the loop. Times are those of now.
 	client, up side
 	phase      phase
-	more       bool      // a turn is posted: the last one stopped at its budget
-	hard       bool      // deadline is final; else it moves on while the peer that owes a Close still sends
-	deadline   time.Time // of the end, in phase closing
-	life       time.Time // what Idle counts from
+	more       bool          // a turn is posted: the last one stopped at its budget
+	hard       bool          // deadline is final; else it moves on while the peer that owes a Close still sends
+	deadline   time.Duration // of the end, in phase closing
+	life       time.Duration // what Idle counts from
 	timer      *loop.Timer
-	armed      time.Time // when timer comes; zero: not armed
-	stale      bool      // a deadline nearer than armed may have come up
+	armed      time.Duration // when timer comes; zero: not armed
+	stale      bool          // a deadline nearer than armed may have come up
 	result     Result
 	again      loop.Task // s.turn, bound once
 
@@ -49,7 +49,6 @@ func Start(l *loop.Loop, client, upstream Side, p *Policy, o Owner) *Session {
 	s.client.init(s, Client, client)
 	s.up.init(s, Upstream, upstream)
 	s.client.peer, s.up.peer = &s.up, &s.client
-	s.life = s.started
 	s.lastActivity.Store(s.started.UnixNano())
 	s.again = s.turn
 	l.Post(s.begin)
@@ -104,13 +103,16 @@ func (s *Session) begin() {
 	s.timer = s.loop.NewTimer(s.tick)
 	s.stale = true
 	if every := s.policy.Ping; every > 0 {
-		s.client.nextPing = s.started.Add(every)
+		s.client.nextPing = every
 		s.up.nextPing = s.client.nextPing
 	}
 	s.client.stream.Handle(&s.client)
 	s.up.stream.Handle(&s.up)
 	s.turn()
 }
+
+// now is how long the session has lived: never 0, which stands for "not" in the fields that hold such times.
+func (s *Session) now() time.Duration { return max(s.loop.Now().Sub(s.started), 1) }
 
 // Ready is where the loop calls.
 func (x *side) Ready(_ *loop.Loop, ev loop.Events) {

@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
-// A side is one peer of a session: what comes from it, and what goes to it.
+// A side is one peer of a session: what comes from it, and what goes to it. Its times are those of Session.now.
 type side struct {
 	s      *Session
 	peer   *side // the other one
@@ -30,7 +30,7 @@ type side struct {
 	closeIn  bool // it has sent its Close
 	code     websocket.Code
 	reason   string
-	lastRead time.Time
+	lastRead time.Duration
 
 	// What goes to it.
 	out       []byte // what stream did not take yet, from sent on
@@ -45,17 +45,17 @@ type side struct {
 	gone      bool // stream was given back
 	farewell  Verdict
 
-	handed  int64     // bytes that stream took
-	moved   int64     // handed less what is known to be on its way still, at stalled
-	stalled time.Time // since when it takes nothing; zero: it does
+	handed  int64         // bytes that stream took
+	moved   int64         // handed less what is known to be on its way still, at stalled
+	stalled time.Duration // since when it takes nothing; zero: it does
 
 	// Ping and Pong.
 	wantPing bool
 	pinging  bool // a Ping of ours is unanswered
 	owing    bool // a Ping of the peer is unanswered
 	ping     [8]byte
-	pingAt   time.Time // of the older of the two
-	nextPing time.Time
+	pingAt   time.Duration // of the older of the two
+	nextPing time.Duration
 
 	// Of what came from it; written by the loop, read by any goroutine.
 	bytes, frames, messages atomic.Int64
@@ -64,7 +64,6 @@ type side struct {
 func (x *side) init(s *Session, by By, from Side) {
 	x.s, x.by, x.stream, x.head = s, by, from.Stream, from.Head
 	x.cur = websocket.NewCursor(by == Client, from.Deflate)
-	x.lastRead = s.started
 }
 
 // mayRead reports whether reading x makes sense now. A peer that does not take what it was given stops it: that is the
@@ -95,8 +94,8 @@ func (x *side) pull() bool {
 		n, err = x.stream.Read(space)
 	}
 	if n > 0 {
-		x.lastRead = x.s.loop.Now()
-		x.s.lastActivity.Store(x.lastRead.UnixNano())
+		x.lastRead = x.s.now()
+		x.s.lastActivity.Store(x.s.started.Add(x.lastRead).UnixNano())
 		if x.broken {
 			x.s.result.Discarded += int64(n)
 		} else {
@@ -168,7 +167,7 @@ func (x *side) walk(buf []byte, off, n int) {
 	x.frames.Store(x.cur.Frames())
 	x.messages.Store(x.cur.Messages())
 	if alive {
-		s.life = s.loop.Now()
+		s.life = s.now()
 	}
 }
 
@@ -250,11 +249,11 @@ func (x *side) full() bool {
 		return false
 	}
 	if len(x.out) == 0 && x.stream.Queued() < loop.HighWater {
-		x.stalled = time.Time{}
+		x.stalled = 0
 		return false
 	}
-	if x.stalled.IsZero() {
-		x.stalled, x.moved = x.s.loop.Now(), x.progress()
+	if x.stalled == 0 {
+		x.stalled, x.moved = x.s.now(), x.progress()
 		x.s.stale = true
 	}
 	return true
@@ -294,7 +293,7 @@ func (x *side) speak() {
 			return
 		}
 		_, _ = rand.Read(x.ping[:]) // never fails
-		x.pinging, x.pingAt = true, x.s.loop.Now()
+		x.pinging, x.pingAt = true, x.s.now()
 		x.s.stale = true
 		x.send(websocket.AppendFrame(buf[:0], websocket.OpPing, true, x.mask(), x.ping[:]))
 	}

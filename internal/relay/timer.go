@@ -14,15 +14,15 @@ const cutPoll = 5 * time.Millisecond
 
 // tick is the session's one timer. Activity does not set it anew: it comes, looks, and sets itself for what is left.
 func (s *Session) tick() {
-	s.armed = time.Time{}
+	s.armed = 0
 	if s.phase == ended {
 		return
 	}
-	now := s.loop.Now()
+	now := s.now()
 	switch {
 	case s.phase == open:
 		s.watch(now)
-	case !now.Before(s.until()):
+	case now >= s.until():
 		s.expire()
 	}
 	s.stale = true
@@ -30,12 +30,12 @@ func (s *Session) tick() {
 }
 
 // watch looks at everything that may end an open session.
-func (s *Session) watch(now time.Time) {
+func (s *Session) watch(now time.Duration) {
 	p := s.policy
 	switch {
-	case p.MaxAge > 0 && now.Sub(s.started) >= p.MaxAge:
+	case p.MaxAge > 0 && now >= p.MaxAge:
 		s.shut(websocket.GoingAway, CauseMaxAge, CauseMaxAge, websocket.GoingAway)
-	case p.Idle > 0 && now.Sub(s.life) >= p.Idle:
+	case p.Idle > 0 && now-s.life >= p.Idle:
 		s.shut(websocket.GoingAway, CauseIdle, CauseIdle, websocket.GoingAway)
 	case s.client.stuck(now):
 		s.shut(websocket.Policy, CauseSlow, CauseSlow, websocket.GoingAway)
@@ -53,7 +53,7 @@ func (s *Session) watch(now time.Time) {
 }
 
 // stuck reports whether x has taken nothing for too long.
-func (x *side) stuck(now time.Time) bool {
+func (x *side) stuck(now time.Duration) bool {
 	x.flush() // the system reports room late; a write finds it at once
 	if !x.full() || x.s.policy.stall() == 0 {
 		return false
@@ -61,12 +61,12 @@ func (x *side) stuck(now time.Time) bool {
 	if p := x.progress(); p != x.moved {
 		x.stalled, x.moved = now, p
 	}
-	return now.Sub(x.stalled) >= x.s.policy.stall()
+	return now-x.stalled >= x.s.policy.stall()
 }
 
 // silent reports whether x owes a Pong and has sent nothing at all for too long. While x is not read, because its peer
 // takes nothing, it cannot be judged.
-func (x *side) silent(now time.Time) bool {
+func (x *side) silent(now time.Duration) bool {
 	if !x.pinging && !x.owing {
 		return false
 	}
@@ -74,24 +74,24 @@ func (x *side) silent(now time.Time) bool {
 		x.pingAt = now
 		return false
 	}
-	return !now.Before(x.pongDue())
+	return now >= x.pongDue()
 }
 
-func (x *side) pongDue() time.Time {
-	return later(x.pingAt, x.lastRead).Add(x.s.policy.pong())
+func (x *side) pongDue() time.Duration {
+	return max(x.pingAt, x.lastRead) + x.s.policy.pong()
 }
 
 // schedulePing has x pinged if it is time.
-func (x *side) schedulePing(now time.Time) {
-	if now.Before(x.nextPing) {
+func (x *side) schedulePing(now time.Duration) {
+	if now < x.nextPing {
 		return
 	}
-	x.nextPing = now.Add(x.s.policy.Ping)
+	x.nextPing = now + x.s.policy.Ping
 	x.wantPing = !x.full()
 }
 
 // until is the deadline of the end as it stands now.
-func (s *Session) until() time.Time {
+func (s *Session) until() time.Duration {
 	if s.hard || s.phase != closing {
 		return s.deadline
 	}
@@ -100,34 +100,34 @@ func (s *Session) until() time.Time {
 	if s.client.closeIn {
 		owing = &s.up
 	}
-	return later(s.deadline, owing.lastRead.Add(s.policy.closeTimeout()))
+	return max(s.deadline, owing.lastRead+s.policy.closeTimeout())
 }
 
 // arm sets the timer for the nearest deadline, if it is not set for one as near.
 func (s *Session) arm() {
 	s.stale = false
-	var next time.Time
-	sooner := func(t time.Time) {
-		if next.IsZero() || t.Before(next) {
+	var next time.Duration
+	sooner := func(t time.Duration) {
+		if next == 0 || t < next {
 			next = t
 		}
 	}
 	if s.phase != open {
 		sooner(s.until())
 		if s.client.cut && !s.client.gone || s.up.cut && !s.up.gone {
-			sooner(s.loop.Now().Add(cutPoll))
+			sooner(s.now() + cutPoll)
 		}
 	} else {
 		p := s.policy
 		if p.MaxAge > 0 {
-			sooner(s.started.Add(p.MaxAge))
+			sooner(p.MaxAge)
 		}
 		if p.Idle > 0 {
-			sooner(s.life.Add(p.Idle))
+			sooner(s.life + p.Idle)
 		}
 		for _, x := range [...]*side{&s.client, &s.up} {
-			if !x.stalled.IsZero() && p.stall() > 0 {
-				sooner(x.stalled.Add(p.stall()))
+			if x.stalled != 0 && p.stall() > 0 {
+				sooner(x.stalled + p.stall())
 			}
 			if p.Ping > 0 {
 				sooner(x.nextPing)
@@ -137,16 +137,9 @@ func (s *Session) arm() {
 			}
 		}
 	}
-	if next.IsZero() || !s.armed.IsZero() && !next.Before(s.armed) {
+	if next == 0 || s.armed != 0 && next >= s.armed {
 		return
 	}
 	s.armed = next
-	s.timer.Reset(max(next.Sub(s.loop.Now()), 0))
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+	s.timer.Reset(max(next-s.now(), 0))
 }

@@ -1,5 +1,7 @@
 package websocket
 
+import "sync"
+
 // A FrameError is a rule of RFC 6455 that a peer broke. Its text is fit for the reason of a Close.
 type FrameError string
 
@@ -52,8 +54,11 @@ type Cursor struct {
 	messages int64
 
 	nheld uint8
-	held  [MaxHeld]byte // start of a header or control frame
+	held  *[MaxHeld]byte // start of a header or control frame; nil while there is none
 }
+
+// heldBuffers are for the few directions that stand inside a header or control frame.
+var heldBuffers = sync.Pool{New: func() any { return new([MaxHeld]byte) }}
 
 // NewCursor returns a Cursor at the start of a direction. masked: the frames come from a client. deflate:
 // permessage-deflate was agreed, so the first frame of a message may carry RSV1.
@@ -93,6 +98,9 @@ func (c *Cursor) Next(p []byte) (Kind, int, error) {
 
 // collect gathers a unit that does not lie whole in one p.
 func (c *Cursor) collect(p []byte) (Kind, int, error) {
+	if c.held == nil {
+		c.held = heldBuffers.Get().(*[MaxHeld]byte)
+	}
 	used := 0
 	for {
 		size, whole, err := c.measure(c.held[:c.nheld])
@@ -100,8 +108,11 @@ func (c *Cursor) collect(p []byte) (Kind, int, error) {
 			return c.fail(err)
 		}
 		if n := int(c.nheld); n == size && whole {
-			c.nheld = 0
-			return c.begin(c.held[:n], used)
+			held := c.held
+			c.nheld, c.held = 0, nil
+			kind, used, err := c.begin(held[:n], used)
+			heldBuffers.Put(held)
+			return kind, used, err
 		}
 		n := copy(c.held[c.nheld:size], p[used:])
 		if n == 0 {
@@ -207,7 +218,12 @@ func (c *Cursor) fail(err error) (Kind, int, error) {
 func (c *Cursor) Header() Header { return c.head }
 
 // Held is the start of a header or control frame that is not whole yet. It is valid until the next call of Next.
-func (c *Cursor) Held() []byte { return c.held[:c.nheld] }
+func (c *Cursor) Held() []byte {
+	if c.held == nil {
+		return nil
+	}
+	return c.held[:c.nheld]
+}
 
 // Left is the payload of the current data frame that has not passed yet, in bytes.
 func (c *Cursor) Left() int64 { return c.left }
