@@ -1,6 +1,6 @@
 // Package loop is the engine under a relay: it runs what belongs to one session one step at a time and makes
-// connections non-blocking. Here every connection has a goroutine that waits for it (Pump); pollers come under the same
-// interface.
+// connections non-blocking. On Linux a few threads poll all of them (Engine, Attach), plain or under TLS; elsewhere, and
+// for what has no descriptor, a goroutine waits for each (Pump). Both are behind the same interface.
 package loop
 
 import (
@@ -206,8 +206,8 @@ const (
 var (
 	// ErrAgain means "not now": an event will tell when. It is returned as it is, never wrapped.
 	ErrAgain = errors.New("try again")
-	// ErrTruncated means that a TLS connection ended inside a record. (crypto/tls hides an end without close_notify
-	// between two records: that is io.EOF.)
+	// ErrTruncated means that a TLS connection ended without close_notify. A pump knows it only inside a record:
+	// crypto/tls hides it between two, and that is io.EOF there.
 	ErrTruncated = errors.New("tls connection cut off")
 )
 

@@ -76,12 +76,17 @@ func (p *poller) wake() {
 }
 
 // pollRun is the thread. It looks for events without blocking as long as there are any: a blocking call costs the
-// scheduler's attention twice.
+// scheduler's attention twice. docs/decisions/0004 has the alternatives.
 func (l *Loop) pollRun() {
 	runtime.LockOSThread() // for ever: the thread ends with the goroutine
 	p := l.p
 	for !p.ended {
 		n := p.poll()
+		if n == 0 && len(p.fresh) == 0 {
+			// Whoever else wants the CPU goes first; there is often something to do afterwards. Alone, this returns at once.
+			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+			n = p.poll()
+		}
 		if n == 0 && len(p.fresh) == 0 && l.rest() {
 			n = p.sleep()
 			l.rise()

@@ -11,6 +11,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +31,18 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The whole suite runs over goroutine pumps, too.
+func TestOverPumps(t *testing.T) {
+	if os.Getenv("FAIRLEAD_ENGINE") != "" || runtime.GOOS != "linux" || testing.Short() {
+		t.Skip("one engine only")
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), "FAIRLEAD_ENGINE=pump")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
 
 // wait bounds every wait of these tests.
 const wait = 10 * time.Second
