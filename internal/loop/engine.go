@@ -31,7 +31,6 @@ type Engine struct {
 
 	// Constant once it has started.
 	loops  []*Loop // empty: pumps
-	tls    bool    // crypto/tls works on a loop
 	stop   chan struct{}
 	closed sync.WaitGroup
 }

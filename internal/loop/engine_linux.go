@@ -70,6 +70,8 @@ const (
 	quiet = 250 * time.Millisecond
 	// storm is how many sessions leave garbage enough to be given back at once.
 	storm = 500
+	// freeInterval is the least time between two of these: each costs a full collection.
+	freeInterval = 10 * time.Second
 )
 
 // keepHouse keeps GOMAXPROCS at the runtime's own choice and one for each loop: a loop that wakes would otherwise wait
@@ -85,15 +87,16 @@ func (e *Engine) keepHouse() {
 	defer procs.Stop()
 	defer still.Stop()
 	var last, lean uint32 // sessions begun at the last tick, and when memory was given back
+	var freed time.Time
 	for {
 		select {
 		case <-e.stop:
 			return
 		case <-still.C:
 			now := e.next.Load()
-			if now == last && now-lean >= storm {
+			if now == last && now-lean >= storm && time.Since(freed) >= freeInterval {
 				debug.FreeOSMemory()
-				lean = now
+				lean, freed = now, time.Now()
 			}
 			last = now
 		case <-procs.C:

@@ -131,7 +131,7 @@ func (p *tlsProbe) run() error {
 		}
 		got = got[:0]
 		if err := p.arrive(&got, 40); err != ErrAgain { //nolint:errorlint // it is promised as it is
-			return fmt.Errorf("end of read: %v", err)
+			return fmt.Errorf("end of read: %w", err)
 		}
 		if !bytes.Equal(got, msg) {
 			return fmt.Errorf("read %d bytes instead of %d, or others", len(got), len(msg))
@@ -157,13 +157,13 @@ func (p *tlsProbe) run() error {
 		return err
 	}
 	if err := p.arrive(&got, len(p.wire.held)); err != io.EOF { //nolint:errorlint // it is promised as it is
-		return fmt.Errorf("close_notify read as: %v", err)
+		return fmt.Errorf("close_notify read as: %w", err)
 	}
 	if err := p.stream.CloseWrite(); err != nil {
 		return err
 	}
 	if n, err := p.peer.Read(make([]byte, 1)); err != io.EOF { //nolint:errorlint // io.Reader
-		return fmt.Errorf("close_notify written: %d, %v", n, err)
+		return fmt.Errorf("close_notify written: %d, %w", n, err)
 	}
 	return nil
 }
