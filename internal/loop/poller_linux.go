@@ -82,11 +82,6 @@ func (l *Loop) pollRun() {
 	p := l.p
 	for !p.ended {
 		n := p.poll()
-		if n == 0 && len(p.fresh) == 0 {
-			// Whoever else wants the CPU goes first; there is often something to do afterwards. Alone, this returns at once.
-			_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
-			n = p.poll()
-		}
 		if n == 0 && len(p.fresh) == 0 && l.rest() {
 			n = p.sleep()
 			l.rise()
