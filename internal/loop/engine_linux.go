@@ -70,8 +70,8 @@ const (
 	quiet = 250 * time.Millisecond
 	// storm is how many sessions leave garbage enough to be given back at once.
 	storm = 500
-	// freeInterval is the least time between two of these: each costs a full collection.
-	freeInterval = 10 * time.Second
+	// freeShare bounds what giving back may cost, a full collection each time: one part in so many of the time.
+	freeShare = 20
 )
 
 // keepHouse keeps GOMAXPROCS at the runtime's own choice and one for each loop: a loop that wakes would otherwise wait
@@ -87,16 +87,17 @@ func (e *Engine) keepHouse() {
 	defer procs.Stop()
 	defer still.Stop()
 	var last, lean uint32 // sessions begun at the last tick, and when memory was given back
-	var freed time.Time
+	var free time.Time    // when memory may be given back again
 	for {
 		select {
 		case <-e.stop:
 			return
 		case <-still.C:
 			now := e.next.Load()
-			if now == last && now-lean >= storm && time.Since(freed) >= freeInterval {
+			if now == last && now-lean >= storm && !time.Now().Before(free) {
+				began := time.Now()
 				debug.FreeOSMemory()
-				lean, freed = now, time.Now()
+				lean, free = now, time.Now().Add(freeShare*time.Since(began))
 			}
 			last = now
 		case <-procs.C:
