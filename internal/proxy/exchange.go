@@ -16,16 +16,17 @@ import (
 // An exchange is one request on its way through the gateway. It keeps the table and the
 // settings that were current when the request came: no decision is made on two of them.
 type exchange struct {
-	table    *route.Table
-	settings *Settings
-	origin   origin
-	path     string           // raw, as received
-	query    string           // raw, with its "?", or ""
-	offer    *websocket.Offer // what the client's handshake asks for; nil for a plain request
-	target   string           // path and query, redacted: for logs and error texts
-	hops     []string         // gateways that the request has passed
-	hopID    string           // this one's
-	record   accesslog.Record
+	table      *route.Table
+	settings   *Settings
+	origin     origin
+	path       string           // raw, as received
+	query      string           // raw, with its "?", or ""
+	offer      *websocket.Offer // what the client's handshake asks for; nil for a plain request
+	serviceURL string           // where a session goes, redacted
+	target     string           // path and query, redacted: for logs and error texts
+	hops       []string         // gateways that the request has passed
+	hopID      string           // this one's
+	record     accesslog.Record
 }
 
 func (s *Server) newExchange(r *http.Request) *exchange {
@@ -60,7 +61,7 @@ func (x *exchange) route(m route.Match) {
 // describe fills in what is kept of a session once it is open.
 func (x *exchange) describe(ss *Session, subprotocol string) {
 	x.record.Status, x.record.Websocket, x.record.Subprotocol = http.StatusSwitchingProtocols, true, subprotocol
-	ss.record = x.record
+	ss.opening = accesslog.Pack(&x.record, x.serviceURL)
 	ss.secure = x.origin.proto == "https"
 }
 

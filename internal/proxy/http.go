@@ -319,6 +319,9 @@ type recorder struct {
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *recorder) WriteHeader(status int) {
+	if status == http.StatusContinue {
+		return // net/http sends its own when the service has asked for the body and it is first read
+	}
 	if status >= 200 && w.status == 0 {
 		w.status = status
 		w.Header()["X-Request-Id"] = []string{w.x.record.RequestID} // an interim answer may have taken it

@@ -34,7 +34,8 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, x *exchang
 		return
 	}
 	x.offer = offer
-	x.record.SessionID = uuid.NewString()
+	id := uuid.New()
+	x.record.SessionID = id.String()
 	m, ok := x.table.Match(x.path)
 	if !ok {
 		s.refuse(w, r, x, s.unrouted(x), x.settings.unroutedPolicy)
@@ -47,7 +48,7 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, x *exchang
 		s.refuse(w, r, x, failed(err, x.target, m.ServiceID), policy)
 		return
 	}
-	ss := &Session{record: x.record}
+	ss := &Session{id: id, routeID: m.ID}
 	if which := s.Sessions.add(ss, x.settings.limits.Sessions, policy.WebSocket.MaxSessions); which != "" {
 		s.refused.Add(1)
 		s.refuse(w, r, x, overLimit(which), policy)
@@ -149,7 +150,7 @@ func (s *Server) attempt(ctx context.Context, x *exchange, m route.Match, ss *Se
 	if ep.Scheme == "https" {
 		scheme = "wss"
 	}
-	ss.service = scheme + "://" + ep.Address() + accesslog.RedactTarget(q.target)
+	x.serviceURL = scheme + "://" + ep.Address() + accesslog.RedactTarget(q.target)
 	return up, nil
 }
 
@@ -300,7 +301,7 @@ func (ss *Session) Lost(*relay.Session, string) relay.Verdict {
 func (ss *Session) Done(_ *relay.Session, res *relay.Result) {
 	ss.release()
 	ss.owner.Sessions.remove(ss)
-	rec := ss.record
+	rec, _ := ss.opening.Unpack()
 	rec.Duration = time.Since(rec.Time)
 	rec.BytesIn, rec.BytesOut = res.BytesIn, res.BytesOut
 	rec.MessagesIn, rec.MessagesOut = res.MessagesIn, res.MessagesOut

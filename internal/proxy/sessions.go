@@ -19,10 +19,11 @@ import (
 type Session struct {
 	seq      uint64                        // order of opening; the cursor of paged lists
 	relay    atomic.Pointer[relay.Session] // nil while the handshake goes on
+	id       uuid.UUID                     // sessionId
+	routeID  string                        // what limits count by
 	endpoint *upstream.Endpoint
-	record   accesslog.Record // as far as it is known at the opening
+	opening  accesslog.Packed // what the access log and the list say of its opening, and its serviceUrl
 	secure   bool             // the client came by https, to us or to a proxy that says so
-	service  string           // serviceUrl: the URL at the endpoint, redacted
 	release  func()           // gives the slot at the endpoint back
 	owner    *Server
 }
@@ -39,20 +40,19 @@ type SessionView struct {
 
 // view reads a session without stopping its relay.
 func (ss *Session) view() SessionView {
-	v := SessionView{Seq: ss.seq, Record: ss.record, ServiceURL: ss.service}
+	v := SessionView{Seq: ss.seq}
+	v.Record, v.ServiceURL = ss.opening.Unpack()
 	// What can be made of the rest is not kept: the URL that the client asked for, and the service's name for the session.
-	v.GatewayPath = "ws://" + ss.record.Host + ss.record.Path
+	v.GatewayPath = "ws://" + v.Record.Host + v.Record.Path
 	if ss.secure {
-		v.GatewayPath = "wss://" + ss.record.Host + ss.record.Path
+		v.GatewayPath = "wss://" + v.Record.Host + v.Record.Path
 	}
-	if id, err := uuid.Parse(ss.record.SessionID); err == nil {
-		v.ServiceSessionID = uuid.NewSHA1(id, []byte("service")).String()
-	}
+	v.ServiceSessionID = uuid.NewSHA1(ss.id, []byte("service")).String()
 	var st relay.Stats
 	ss.relay.Load().Stats(&st)
 	v.Record.BytesIn, v.Record.BytesOut = st.BytesIn, st.BytesOut
 	v.Record.MessagesIn, v.Record.MessagesOut = st.MessagesIn, st.MessagesOut
-	v.Record.Duration = time.Since(ss.record.Time)
+	v.Record.Duration = time.Since(v.Record.Time)
 	v.LastActivity = st.LastActivity
 	return v
 }
@@ -60,7 +60,7 @@ func (ss *Session) view() SessionView {
 // Sessions are the live sessions of a Server, by id and in the order of their opening.
 type Sessions struct {
 	mu      sync.Mutex // guards the following
-	byID    map[string]*Session
+	byID    map[uuid.UUID]*Session
 	byRoute map[string]int // by route id: kept across tables
 	nextSeq uint64
 	drained chan struct{} // closed when the last one ends; nil unless somebody waits
@@ -74,25 +74,25 @@ func (l *Sessions) add(ss *Session, limit, routeLimit int) string {
 	if limit > 0 && len(l.byID) >= limit {
 		return "sessions"
 	}
-	if routeLimit > 0 && l.byRoute[ss.record.Route] >= routeLimit {
+	if routeLimit > 0 && l.byRoute[ss.routeID] >= routeLimit {
 		return "sessions of this route"
 	}
 	if l.byID == nil {
-		l.byID, l.byRoute = make(map[string]*Session), make(map[string]int)
+		l.byID, l.byRoute = make(map[uuid.UUID]*Session), make(map[string]int)
 	}
 	l.nextSeq++
 	ss.seq = l.nextSeq
-	l.byID[ss.record.SessionID] = ss
-	l.byRoute[ss.record.Route]++
+	l.byID[ss.id] = ss
+	l.byRoute[ss.routeID]++
 	return ""
 }
 
 func (l *Sessions) remove(ss *Session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.byID, ss.record.SessionID)
-	if l.byRoute[ss.record.Route]--; l.byRoute[ss.record.Route] == 0 {
-		delete(l.byRoute, ss.record.Route)
+	delete(l.byID, ss.id)
+	if l.byRoute[ss.routeID]--; l.byRoute[ss.routeID] == 0 {
+		delete(l.byRoute, ss.routeID)
 	}
 	if len(l.byID) == 0 && l.drained != nil {
 		close(l.drained)
@@ -154,21 +154,32 @@ func (l *Sessions) List(after uint64, limit int) (views []SessionView, more bool
 
 // Get returns the session with that id.
 func (l *Sessions) Get(id string) (SessionView, bool) {
-	l.mu.Lock()
-	ss := l.byID[id]
-	l.mu.Unlock()
-	if ss == nil || ss.relay.Load() == nil {
+	ss := l.find(id)
+	if ss == nil {
 		return SessionView{}, false
 	}
 	return ss.view(), true
 }
 
-// Close ends the session with that id by a Close frame to both sides. False: there is none.
-func (l *Sessions) Close(id string, code websocket.Code, reason, cause string) bool {
+// find returns the open session with that id, nil if there is none.
+func (l *Sessions) find(id string) *Session {
+	key, err := uuid.Parse(id)
+	if err != nil {
+		return nil
+	}
 	l.mu.Lock()
-	ss := l.byID[id]
+	ss := l.byID[key]
 	l.mu.Unlock()
 	if ss == nil || ss.relay.Load() == nil {
+		return nil
+	}
+	return ss
+}
+
+// Close ends the session with that id by a Close frame to both sides. False: there is none.
+func (l *Sessions) Close(id string, code websocket.Code, reason, cause string) bool {
+	ss := l.find(id)
+	if ss == nil {
 		return false
 	}
 	ss.relay.Load().Close(code, reason, cause)
