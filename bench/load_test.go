@@ -138,7 +138,7 @@ func TestGenerator(t *testing.T) {
 	if err := b.startService(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range []string{"echo -n 3 -s 128", "echo -n 3 -d 4 -s 126 -j 2", "echo -n 1 -s 70000", "echo -n 1 -s 0", "http -n 3", "setup -n 3"} {
+	for _, args := range []string{"echo -n 3 -s 128", "echo -n 3 -d 4 -s 126 -j 2", "echo -n 1 -s 70000", "echo -n 1 -s 0", "http -n 3", "setup -n 3", "broadcast -n 9 -j 2 -b " + b.service[0]} {
 		s := generated(t, b, append(strings.Fields(args+" -w 0 -t 0.1"), b.service...)...)
 		if s.Ops == 0 || s.Errors != 0 {
 			t.Errorf("%s: %v operations, %d errors: %s", args, s.Ops, s.Errors, s.Error)
@@ -146,11 +146,12 @@ func TestGenerator(t *testing.T) {
 	}
 }
 
+const accept = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+
 // TestGeneratorNotices: an answer that is not exactly right is an error.
 func TestGeneratorNotices(t *testing.T) {
 	b := built(t)
-	const accept = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
 	for _, tc := range []struct{ name, mode, upgrade, answer, want string }{
 		{"refused", "echo", "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "", "status: HTTP/1.1 502 Bad Gateway, want 101"},
 		{"accept", "echo", strings.Replace(accept, "s3p", "S3p", 1), "", "wrong Sec-WebSocket-Accept"},
@@ -200,6 +201,57 @@ func answerer(t *testing.T, upgrade, answer string) string {
 			}
 			conn.Close()
 		}
+	}()
+	t.Cleanup(func() { ln.Close(); <-done })
+	return ln.Addr().String()
+}
+
+// TestBroadcast: the service's threads reach all sessions, and the generator takes no wrong frame and none twice.
+func TestBroadcast(t *testing.T) {
+	b := built(t)
+	b.cores = 8 // so that the service has two threads
+	if err := b.startService(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"broadcast", "-n", "9", "-s", "4", "-w", "0", "-t", "0.2", "-b"}
+	s := generated(t, b, append(append(args, b.service[0]), b.service...)...)
+	if s.Ops < 9 || s.Errors != 0 {
+		t.Errorf("%v operations, %d errors: %s", s.Ops, s.Errors, s.Error)
+	}
+	for _, answer := range []string{"\x82\x04ahow", "\x82\x04ahov\x82\x04ahov"} {
+		address := broadcaster(t, answer)
+		args[2] = "1"
+		if s := generated(t, b, append(args, address, address)...); s.Errors == 0 || s.Error != "wrong echo" {
+			t.Errorf("%q: %d errors: %q", answer, s.Errors, s.Error)
+		}
+	}
+}
+
+// broadcaster takes a first session for its commands, and answers the first of them to the second session.
+func broadcaster(t *testing.T, answer string) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var conns [2]net.Conn
+		buf := make([]byte, 4096)
+		for i := range conns {
+			if conns[i], err = ln.Accept(); err != nil {
+				return
+			}
+			defer conns[i].Close()
+			_ = conns[i].SetDeadline(time.Now().Add(2 * time.Second)) // on failure the test fails by its answer
+			if _, err := conns[i].Read(buf); err == nil {
+				_, _ = io.WriteString(conns[i], accept)
+			}
+		}
+		if _, err := conns[0].Read(buf); err == nil {
+			_, _ = io.WriteString(conns[1], answer)
+		}
+		_, _ = conns[1].Read(buf) // until the generator goes
 	}()
 	t.Cleanup(func() { ln.Close(); <-done })
 	return ln.Addr().String()

@@ -21,28 +21,30 @@ import (
 
 // options are the flags.
 type options struct {
-	quick, logs     bool
+	quick           bool
+	logs            string // off, on or both
 	rounds          int
 	warm, window    time.Duration
 	budget          time.Duration // no round begins that would end later
 	settle          time.Duration // between an event and the reading of resident memory
 	sessions        int           // of the idle scenario
 	fairlead        string        // path of the binary
-	samples         string        // file for the raw samples, "" = none
+	samples, chart  string        // files for the raw samples and for the drawing, "" = none
 	proxies, scenes string        // comma-separated names, "" = all
 }
 
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.BoolVar(&o.quick, "quick", false, "about a minute: two short rounds, 2,000 idle sessions")
-	f.BoolVar(&o.logs, "logs", false, "turn the access log of every proxy on")
-	f.IntVar(&o.rounds, "rounds", 0, "rounds (default 5, quick 2)")
-	f.DurationVar(&o.window, "window", 0, "measured time of one run (default 1.5s, quick 700ms)")
-	f.DurationVar(&o.budget, "budget", 350*time.Second, "begin no round that would end later than this")
+	f.BoolVar(&o.quick, "quick", false, "about a minute: fewer scenarios, no direct, two short rounds, 2,000 idle sessions")
+	f.StringVar(&o.logs, "logs", "both", "access logs of all proxies: off, on, or both, one beside the other (on: some scenarios)")
+	f.IntVar(&o.rounds, "rounds", 0, "rounds (default 4, quick 2)")
+	f.DurationVar(&o.window, "window", 0, "measured time of one run (default 1.2s, quick 500ms)")
+	f.DurationVar(&o.budget, "budget", 11*time.Minute, "begin no round that would end later than this")
 	f.IntVar(&o.sessions, "sessions", 0, "idle sessions (default 9000, quick 2000; two descriptors each)")
 	f.StringVar(&o.fairlead, "fairlead", "bin/fairlead", "the binary under test")
 	f.StringVar(&o.samples, "json", "", "write every sample to this file, one JSON object a line")
+	f.StringVar(&o.chart, "svg", "", "draw CPU and memory beside nginx into this file")
 	f.StringVar(&o.proxies, "proxies", "", "only these, of direct,nginx,haproxy,fairlead")
 	f.StringVar(&o.scenes, "only", "", "only these scenarios, of "+strings.Join(names(scenarios()), ","))
 	if err := f.Parse(args); err != nil {
@@ -51,11 +53,14 @@ func parse(args []string) (options, error) {
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("argument %q: none is expected", f.Arg(0))
 	}
-	rounds, window, sessions := 5, 1500*time.Millisecond, 9000
-	o.warm, o.settle = 500*time.Millisecond, 1500*time.Millisecond
+	if !slices.Contains([]string{"off", "on", "both"}, o.logs) {
+		return o, fmt.Errorf("-logs %q: not off, on or both", o.logs)
+	}
+	rounds, window, sessions := 4, 1200*time.Millisecond, 9000
+	o.warm, o.settle = 400*time.Millisecond, 1200*time.Millisecond
 	if o.quick {
-		rounds, window, sessions = 2, 700*time.Millisecond, 2000
-		o.warm, o.settle = 300*time.Millisecond, 700*time.Millisecond
+		rounds, window, sessions = 2, 500*time.Millisecond, 2000
+		o.warm, o.settle = 200*time.Millisecond, 500*time.Millisecond
 	}
 	if o.rounds <= 0 {
 		o.rounds = rounds
@@ -78,7 +83,7 @@ type bench struct {
 	service  []string // host:port of the echo service
 	wsbe     *child
 	children []*child
-	shown    map[string]bool // proxies whose configuration was printed
+	shown    map[string]string // configurations that were printed, by proxy
 	out, log io.Writer
 }
 
@@ -109,7 +114,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{options: o, dir: dir, cores: runtime.NumCPU(), shown: map[string]bool{}, out: os.Stdout, log: os.Stderr}
+	b := &bench{options: o, dir: dir, cores: runtime.NumCPU(), shown: map[string]string{}, out: os.Stdout, log: os.Stderr}
 	defer b.stopAll()
 	proxies, scenes, err := b.chosen()
 	if err != nil {
@@ -118,7 +123,7 @@ func run(ctx context.Context, o options) error {
 	if err := b.prepare(ctx, proxies); err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "# Fairlead bench: %d cores, %s, access logs %s\n\n", b.cores, kernel(), onOff(o.logs))
+	fmt.Fprintf(b.out, "# Fairlead bench: %d cores, %s\n\n", b.cores, kernel())
 	samples, err := b.measure(ctx, proxies, scenes)
 	if err != nil {
 		return err
@@ -127,6 +132,10 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	b.report(scenes, names(proxies), samples)
+	b.hold(samples)
+	if err := b.draw(scenes, samples); err != nil {
+		return err
+	}
 	if failed := slices.IndexFunc(samples, func(s sample) bool { return s.Failure != "" }); failed >= 0 {
 		return fmt.Errorf("%s, %s: %s", samples[failed].Proxy, samples[failed].Scenario, samples[failed].Failure)
 	}
@@ -143,6 +152,15 @@ func (b *bench) chosen() ([]proxy, []scenario, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	scenes = slices.DeleteFunc(scenes, func(sc scenario) bool {
+		return b.logs == "off" && sc.logs || b.logs == "on" && !sc.logs || b.scenes == "" && b.quick && !sc.quick && b.logs != "on"
+	})
+	if len(scenes) == 0 {
+		return nil, nil, fmt.Errorf("-only %s: nothing of it with -logs %s", b.scenes, b.logs)
+	}
+	if b.quick && b.proxies == "" {
+		proxies = slices.DeleteFunc(proxies, func(p proxy) bool { return p.command == nil })
+	}
 	if _, err := os.Stat(b.fairlead); err != nil {
 		if strings.Contains(b.proxies, "fairlead") {
 			return nil, nil, err
@@ -157,16 +175,19 @@ func (b *bench) chosen() ([]proxy, []scenario, error) {
 // them alike. The order rotates.
 func (b *bench) measure(ctx context.Context, proxies []proxy, scenes []scenario) ([]sample, error) {
 	var samples []sample
-	var longest time.Duration
+	var last time.Duration // round
 	failures := map[string]int{}
 	began := time.Now()
 	for round := range b.rounds {
-		if round > 0 && time.Since(began)+longest > b.budget {
+		if round > 0 && time.Since(began)+last > b.budget {
 			fmt.Fprintf(b.log, "bench: %d of %d rounds: the time budget of %v is spent\n", round, b.rounds, b.budget)
 			break
 		}
 		start := time.Now()
 		for _, sc := range scenes {
+			if limit := b.limit(sc); limit > 0 && round >= limit {
+				continue
+			}
 			for i := range proxies {
 				p := proxies[(i+round)%len(proxies)]
 				if p.command == nil && !sc.direct || failures[p.name] == 2 { // twice is no accident
@@ -180,18 +201,26 @@ func (b *bench) measure(ctx context.Context, proxies []proxy, scenes []scenario)
 					failures[p.name]++
 				}
 				samples = append(samples, s)
-				fmt.Fprintf(b.log, "round %d  %-12s %-9s %s\n", s.Round, sc.name, p.name, s.brief(sc))
+				fmt.Fprintf(b.log, "round %d  %-14s %-9s %s\n", s.Round, sc.name, p.name, s.brief(sc))
 			}
 		}
-		longest = max(longest, time.Since(start))
+		last = time.Since(start)
 	}
 	return samples, nil
+}
+
+// limit is the number of rounds that sc takes part in, 0 = all: memory needs no more than one or two.
+func (b *bench) limit(sc scenario) int {
+	if b.quick {
+		return sc.rounds / 2
+	}
+	return sc.rounds
 }
 
 // cell is one proxy, started for it alone, in one scenario.
 func (b *bench) cell(ctx context.Context, p proxy, sc scenario) sample {
 	s := sample{Proxy: p.name, Scenario: sc.name}
-	t, err := b.start(ctx, p)
+	t, err := b.start(ctx, p, sc.logs)
 	if err == nil && sc.idle {
 		err = b.idle(ctx, t, sc, &s)
 	} else if err == nil {
@@ -241,13 +270,6 @@ func pick[T named](all []T, list string) ([]T, error) {
 		}
 	}
 	return slices.DeleteFunc(all, func(v T) bool { return !slices.Contains(want, v.key()) }), nil
-}
-
-func onOff(on bool) string {
-	if on {
-		return "on"
-	}
-	return "off"
 }
 
 func kernel() string {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -60,11 +61,11 @@ func (b *bench) allProxies() []proxy {
 	}
 }
 
-// start starts p on free ports and waits until it passes a request on.
-func (b *bench) start(ctx context.Context, p proxy) (target, error) {
+// start starts p on free ports, with or without its access log, and waits until it passes a request on.
+func (b *bench) start(ctx context.Context, p proxy, logs bool) (target, error) {
 	t := target{
 		path: p.path, plain: b.service, Backends: b.service, Dir: b.dir, Cores: b.cores, Files: b.files,
-		Cert: b.path("cert.pem"), Key: b.path("key.pem"), Both: b.path("both.pem"), Root: os.Geteuid() == 0, Logs: b.logs,
+		Cert: b.path("cert.pem"), Key: b.path("key.pem"), Both: b.path("both.pem"), Root: os.Geteuid() == 0, Logs: logs,
 	}
 	if p.command == nil {
 		return t, nil
@@ -84,7 +85,7 @@ func (b *bench) start(ctx context.Context, p proxy) (target, error) {
 	if err := os.WriteFile(b.path(p.conf), []byte(text), 0o600); err != nil {
 		return t, err
 	}
-	b.show(ctx, p, text)
+	b.show(ctx, p, t, text)
 	if t.child, err = b.spawn(p.name, p.command(b.path(p.conf))...); err != nil {
 		return t, err
 	}
@@ -96,12 +97,21 @@ func (b *bench) start(ctx context.Context, p proxy) (target, error) {
 	return t, b.ready(ctx, t.child, "http://"+t.Plain+p.path[1])
 }
 
-// show prints version and configuration once, so that a reader can judge whether the comparison is fair.
-func (b *bench) show(ctx context.Context, p proxy, conf string) {
-	if b.shown[p.name] {
+// show prints version and configuration once, and what is different with logs, so that a reader can judge whether the
+// comparison is fair.
+func (b *bench) show(ctx context.Context, p proxy, t target, conf string) {
+	conf = strings.NewReplacer(b.dir, "DIR", t.Plain, "HTTP", t.Secure, "HTTPS", t.Registry, "REGISTRY").Replace(strings.TrimSpace(conf))
+	key := p.name + onOff(t.Logs)
+	other, both := b.shown[p.name+onOff(!t.Logs)]
+	if _, again := b.shown[key]; again {
 		return
 	}
-	b.shown[p.name] = true
+	b.shown[key] = conf
+	if both {
+		lines := slices.DeleteFunc(strings.Split(conf, "\n"), func(line string) bool { return strings.Contains(other+"\n", line+"\n") })
+		fmt.Fprintf(b.out, "## %s, access log %s\n```\n%s\n```\n\n", p.name, onOff(t.Logs), strings.Join(lines, "\n"))
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, p.version[0], p.version[1:]...).CombinedOutput()
@@ -109,8 +119,14 @@ func (b *bench) show(ctx context.Context, p proxy, conf string) {
 		out = []byte(err.Error())
 	}
 	first, _, _ := strings.Cut(string(out), "\n")
-	conf = strings.ReplaceAll(conf, b.dir, "DIR")
-	fmt.Fprintf(b.out, "## %s: %s\n```\n%s\n```\n\n", p.name, first, strings.TrimSpace(conf))
+	fmt.Fprintf(b.out, "## %s: %s\n```\n%s\n```\n\n", p.name, first, conf)
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
 }
 
 func fill(name string, data any) (string, error) {

@@ -39,6 +39,9 @@ func (s sample) cpu() float64 {
 	return s.CPU["proxy"]
 }
 
+// ratio is r: what a proxy costs in units of what the service costs.
+func (s sample) ratio() float64 { return s.cpu() / s.CPU["service"] }
+
 // others is the number of cores that were busy with something else.
 func (s sample) others() float64 {
 	return (s.MachineCPU - s.GeneratorCPU - s.CPU["proxy"] - s.CPU["service"]) / s.Seconds
@@ -65,7 +68,7 @@ func columns(sc scenario) []column {
 	return []column{
 		{sc.ops, 0, func(s sample) float64 { return s.Ops / s.Seconds }},
 		{"CPU s per " + sc.perName, digits, func(s sample) float64 { return s.cpu() / s.Ops * sc.per }},
-		{"r", 2, func(s sample) float64 { return s.cpu() / s.CPU["service"] }},
+		{"r", 2, sample.ratio},
 		{"p50 us", 0, func(s sample) float64 { return s.P50 }},
 		{"p99 us", 0, func(s sample) float64 { return s.P99 }},
 		{"p999 us", 0, func(s sample) float64 { return s.P999 }},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/xml"
 	"strings"
 	"testing"
 )
@@ -46,7 +47,7 @@ func TestVoid(t *testing.T) {
 }
 
 func TestRow(t *testing.T) {
-	scenes, err := pick(scenarios(), "echo")
+	scenes, err := pick(scenarios(), "echo-64-128B")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,11 +71,73 @@ func TestRow(t *testing.T) {
 }
 
 func TestPick(t *testing.T) {
-	got, err := pick(scenarios(), "idle,echo")
-	if err != nil || strings.Join(names(got), ",") != "echo,idle" {
+	got, err := pick(scenarios(), "idle,get")
+	if err != nil || strings.Join(names(got), ",") != "idle,get" {
 		t.Errorf("pick = %v, %v", names(got), err)
 	}
-	if _, err := pick(scenarios(), "echo,ehco"); err == nil {
+	if _, err := pick(scenarios(), "get,gte"); err == nil {
 		t.Error("a name that does not exist is accepted")
+	}
+}
+
+// measured is a sample with so many CPU seconds per million operations.
+func measured(proxy, scenario string, round int, cpu float64) sample {
+	return sample{
+		Proxy: proxy, Scenario: scenario, Round: round, Threads: 1, Seconds: 1, Ops: 1e6, P999: 1000 * cpu, Echoed: 100 * cpu,
+		CPU: map[string]float64{"service": 0.5, "proxy": cpu},
+	}
+}
+
+func TestFigures(t *testing.T) {
+	samples := []sample{
+		measured("nginx", "echo-64-16KiB", 1, 2), measured("haproxy", "echo-64-16KiB", 1, 4), measured("fairlead", "echo-64-16KiB", 1, 1.8),
+		measured("nginx", "echo-64-16KiB", 2, 4), measured("haproxy", "echo-64-16KiB", 2, 2), measured("fairlead", "echo-64-16KiB", 2, 2.2),
+		measured("fairlead", "echo-64-16KiB", 3, 9), // no peer in this round
+		measured("fairlead", "idle", 1, 12), measured("fairlead", "setup", 1, 1), measured("nginx", "setup", 1, 0.8),
+		measured("fairlead", "get", 1, 1), measured("nginx", "get", 1, 1),
+	}
+	samples = append(samples, measured("nginx", "echo-64-16KiB", 3, 1))
+	samples[len(samples)-1].Errors = 1
+	var out strings.Builder
+	b := &bench{out: &out, cores: 1}
+	b.hold(samples)
+	for _, want := range []string{
+		"| echo 16KiB x 64, CPU | best | 1.00 (0.90 to 1.10) | 1.00 | 0.85 | hold |",
+		"| idle ws session, bytes after one echo | - | 1200 | 1500 | 1000 | hold |",
+		"| ws handshake, CPU | nginx | 1.25 | 1.15 | 0.90 | **no** |",
+		"| HTTP/1.1 keep-alive GET, CPU | haproxy | void | 1.10 | 0.80 | void |",
+	} {
+		if !strings.Contains(out.String(), want+"\n") {
+			t.Errorf("no line %q in\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "broadcast") {
+		t.Errorf("a line for what was not measured:\n%s", out.String())
+	}
+}
+
+// TestFiguresNamed: no figure may wait for a scenario that does not exist.
+func TestFiguresNamed(t *testing.T) {
+	for _, f := range figures() {
+		if _, err := pick(scenarios(), f.scenario); err != nil {
+			t.Errorf("%s: %v", f.title, err)
+		}
+	}
+}
+
+func TestChart(t *testing.T) {
+	b := &bench{cores: 1}
+	groups := b.groups(scenarios(), []sample{
+		measured("nginx", "echo-64-128B", 1, 1), measured("fairlead", "echo-64-128B", 1, 0.75), measured("haproxy", "echo-64-128B", 1, 5),
+		measured("fairlead", "get", 1, 1), // nothing to compare with
+	})
+	svg := chart(groups)
+	if err := xml.Unmarshal([]byte(svg), new(struct{})); err != nil {
+		t.Fatal(err)
+	}
+	for want, n := range map[string]int{">0.75<": 1, "&#8594; 5.00<": 1, "echo ws, 64 x 128B": 1, "HTTP/1.1 GET": 0} {
+		if got := strings.Count(svg, want); got != n {
+			t.Errorf("%q is there %d times, want %d:\n%s", want, got, n, svg)
+		}
 	}
 }

@@ -19,9 +19,13 @@ type scenario struct {
 	name, title string
 	mode        string // of wslg
 	tls, idle   bool
+	logs        bool // access logs on; in scenarios(): measured with them too
 	direct      bool // measured without a proxy too
+	quick       bool // part of -quick
+	rounds      int  // at most; 0 = no limit of its own
 	connections int  // of idle: -sessions
 	size        int
+	depth       int     // messages in flight
 	ops         string  // what is counted
 	per         float64 // CPU seconds are given per so many
 	perName     string
@@ -29,26 +33,74 @@ type scenario struct {
 
 func (sc scenario) key() string { return sc.name }
 
+// counted says what an operation of sc is called, and per how many CPU seconds are given.
+func (sc scenario) counted(ops string, per float64, perName string) scenario {
+	sc.ops, sc.per, sc.perName = ops, per, perName
+	return sc
+}
+
+// scenarios are those of -logs off, then those with access logs.
 func scenarios() []scenario {
-	return []scenario{
-		{
-			name: "setup", title: "ws handshakes, 64 at a time: connect, upgrade, Close both ways",
-			mode: "setup", direct: true, connections: 64, ops: "handshakes/s", per: 1e3, perName: "1,000",
-		},
-		{
-			name: "setup-tls", title: "wss handshakes, 32 at a time: the same with a full TLS 1.3 handshake",
-			mode: "setup", tls: true, connections: 32, ops: "handshakes/s", per: 1e3, perName: "1,000",
-		},
-		{
-			name: "echo", title: "ws echo, 64 connections x 128 B, one message in flight each",
-			mode: "echo", direct: true, connections: 64, size: 128, ops: "round trips/s", per: 1e6, perName: "1M",
-		},
-		{
-			name: "get", title: "HTTP/1.1 keep-alive GET, 64 connections, 128 B answers",
-			mode: "http", direct: true, connections: 64, ops: "requests/s", per: 1e6, perName: "1M",
-		},
-		{name: "idle", title: "idle ws sessions", mode: "idle", idle: true, size: 1024},
+	echo := scenario{mode: "echo", direct: true, depth: 1}.counted("round trips/s", 1e6, "1M")
+	all := []scenario{
+		{name: "idle", title: "idle ws sessions", mode: "idle", idle: true, quick: true, rounds: 2, size: 1024},
+		{name: "idle-tls", title: "idle wss sessions", mode: "idle", idle: true, tls: true, quick: true, rounds: 2, size: 1024},
 	}
+	for _, n := range []int{64, 1000} {
+		for _, size := range []int{128, 1 << 10, 16 << 10, 64 << 10} {
+			sc := echo
+			sc.name = fmt.Sprintf("echo-%d-%s", n, bytesText(size))
+			sc.title = fmt.Sprintf("ws echo, %d connections x %s, one message in flight each", n, bytesText(size))
+			sc.connections, sc.size = n, size
+			sc.logs = n == 64 && size == 128
+			sc.quick = n == 64 && (size == 128 || size == 16<<10)
+			all = append(all, sc)
+		}
+	}
+	pipelined := echo
+	pipelined.name, pipelined.title = "pipelined", "ws echo, 64 connections x 128B, 16 messages in flight each"
+	pipelined.connections, pipelined.size, pipelined.depth = 64, 128, 16
+	all = append(all, pipelined)
+	for _, size := range []int{128, 16 << 10} {
+		sc := echo
+		sc.name = "echo-tls-" + bytesText(size)
+		sc.title = fmt.Sprintf("wss echo, 64 connections x %s, one message in flight each", bytesText(size))
+		sc.tls, sc.direct, sc.quick, sc.connections, sc.size = true, false, size == 128, 64, size
+		all = append(all, sc)
+	}
+	setup := scenario{
+		name: "setup", title: "ws handshakes, 64 at a time: connect, upgrade, Close both ways",
+		mode: "setup", direct: true, logs: true, quick: true, connections: 64,
+	}.counted("handshakes/s", 1e3, "1,000")
+	secure := setup
+	secure.name, secure.title = "setup-tls", "wss handshakes, 32 at a time: the same with a full TLS 1.3 handshake"
+	secure.tls, secure.direct, secure.connections = true, false, 32
+	all = append(all,
+		scenario{
+			name: "broadcast", title: "broadcast of 128B to 1000 ws sessions, the next when all have it; latency: until the last has it",
+			mode: "broadcast", direct: true, quick: true, connections: 1000, size: 128,
+		}.counted("deliveries/s", 1e6, "1M"),
+		setup, secure,
+		scenario{
+			name: "get", title: "HTTP/1.1 keep-alive GET, 64 connections, 128B answers",
+			mode: "http", direct: true, logs: true, quick: true, connections: 64,
+		}.counted("requests/s", 1e6, "1M"))
+	for i := range all {
+		if sc := all[i]; sc.logs {
+			all[i].logs = false
+			sc.name, sc.title = sc.name+"+logs", sc.title+", access logs on"
+			sc.direct, sc.quick, sc.rounds = false, false, 3
+			all = append(all, sc)
+		}
+	}
+	return all
+}
+
+func bytesText(n int) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%dB", n)
+	}
+	return fmt.Sprintf("%dKiB", n>>10)
 }
 
 // sample is what one run gave. The names are those of wslg's JSON and of -json.
@@ -85,7 +137,7 @@ func (b *bench) generate(ctx context.Context, t target, sc scenario, connections
 		to, threads = t.secure, b.cores // a TLS handshake costs the client as much as the server
 		args = append(args, "-T")
 	}
-	args = append(args, "-j", strconv.Itoa(threads))
+	args = append(args, "-j", strconv.Itoa(threads), "-d", strconv.Itoa(max(1, sc.depth)))
 	cmd := exec.CommandContext(ctx, b.path("wslg"), append(append(args, extra...), to...)...)
 	cmd.SysProcAttr = ownGroup()
 	cmd.Stderr = os.Stderr
@@ -95,6 +147,9 @@ func (b *bench) generate(ctx context.Context, t target, sc scenario, connections
 // load measures throughput, latency and CPU.
 func (b *bench) load(ctx context.Context, t target, sc scenario, s *sample) error {
 	extra := []string{"-w", seconds(b.warm), "-t", seconds(b.window), "-c", "service=" + strings.Join(b.wsbe.pids(), ",")}
+	if sc.mode == "broadcast" {
+		extra = append(extra, "-b", b.service[0])
+	}
 	if t.child != nil {
 		extra = append(extra, "-c", "proxy="+strings.Join(t.pids(), ","))
 	}

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { BUFFER = 256 << 10 };
 
@@ -117,7 +118,7 @@ static bool opened(struct worker *w, struct conn *c)
 	c->state = OPEN;
 	count(&w->open, 1);
 	if (w->o->mode != SETUP)
-		return w->seen < RUNNING || send_messages(w, c, w->o->depth);
+		return w->seen < RUNNING || w->o->mode == BROADCAST || send_messages(w, c, w->o->depth);
 	record(w, now_us() - c->since);
 	c->state = CLOSING;
 	return send_bytes(c, goodbye, sizeof goodbye - 1);
@@ -152,6 +153,33 @@ static long take_head(struct worker *w, struct conn *c, const char *p, size_t n,
 	return body < 0 ? -1 : (long)taken;
 }
 
+// The broadcast in flight: its number, when it was commanded, and how many sessions have yet to hear it.
+static _Atomic uint32_t number;
+static _Atomic uint64_t commanded;
+static _Atomic int left;
+
+bool command(const struct options *o)
+{
+	left = o->conns;
+	commanded = now_us();
+	number++;
+	return write(o->control, o->command, o->frame) == (ssize_t)o->frame;
+}
+
+// heard notes that c got the broadcast; whoever is the last commands the next. False: it came twice, or that failed.
+static bool heard(struct worker *w, struct conn *c)
+{
+	if (c->heard == number)
+		return false;
+	c->heard = number;
+	c->since = now_us();
+	count(&w->ops, 1);
+	if (atomic_fetch_sub(&left, 1) > 1)
+		return true;
+	record(w, c->since - commanded);
+	return phase == STOPPED || command(w->o);
+}
+
 static void answered(struct worker *w, struct conn *c, uint64_t now)
 {
 	record(w, now - c->sent[c->first]);
@@ -173,8 +201,11 @@ static int take_echo(struct worker *w, struct conn *c, const char *p, size_t n)
 		c->got += part;
 		if (c->got == o->nexpect) {
 			c->got = 0;
-			answered(w, c, now);
 			whole++;
+			if (o->mode != BROADCAST)
+				answered(w, c, now);
+			else if (!heard(w, c))
+				return -1;
 		}
 	}
 	return whole <= o->depth ? whole : -1;
@@ -223,12 +254,12 @@ static const char *consume(struct worker *w, struct conn *c, const char *p, size
 		c->got += n;
 		return NULL;
 	}
-	if (w->seen == OPENING)
+	if (w->seen == OPENING && phase == OPENING)
 		return "bytes before the first message";
 	int whole = w->o->mode == HTTP ? take_answers(w, c, p, n) : take_echo(w, c, p, n);
 	if (whole < 0)
 		return w->why[0] ? w->why : "wrong echo";
-	if (whole > 0 && w->o->mode != IDLE && w->seen < STOPPED && !send_messages(w, c, whole))
+	if (whole > 0 && w->o->mode != IDLE && w->o->mode != BROADCAST && w->seen < STOPPED && !send_messages(w, c, whole))
 		return "lost while sending";
 	return NULL;
 }
@@ -313,7 +344,7 @@ static void handle(struct worker *w, struct conn *c, uint32_t events)
 static void look(struct worker *w, uint64_t *checked)
 {
 	enum phase now = atomic_load(&phase);
-	if (now >= RUNNING && w->seen < RUNNING && w->o->mode != SETUP)
+	if (now >= RUNNING && w->seen < RUNNING && w->o->mode != SETUP && w->o->mode != BROADCAST)
 		for (int i = 0; i < w->nconns; i++)
 			if (w->conns[i].state == OPEN && !send_messages(w, &w->conns[i], w->o->depth))
 				fail(w, &w->conns[i], "lost while sending");

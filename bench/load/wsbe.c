@@ -1,5 +1,5 @@
-// wsbe is the backend of the bench suite: it echoes WebSocket messages and answers every other request with
-// 128 bytes. It does as little as a correct server can, so that what a proxy costs stands out against it.
+// wsbe is the backend of the bench suite: it echoes binary WebSocket messages, sends the payload of a text message as a
+// binary message to every other session, and answers every other request with 128 bytes. It does as little as a correct server can, so that what a proxy costs stands out against it.
 //
 //	wsbe -p PORT [-j THREADS] ADDRESS...
 //
@@ -19,11 +19,13 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 enum {
 	MAX_LISTEN = 16,       // addresses per process
 	MAX_FRAME = 4 << 20,   // bytes of one frame's payload; more closes the connection
+	MAX_NEWS = 64 << 10,   // bytes of a broadcast frame
 	READ_SIZE = 256 << 10, // bytes of the read buffer that the connections of a thread share
 	ROOM = 64 << 10,       // least space given to a read that completes an unfinished frame
 };
@@ -37,7 +39,19 @@ struct conn {
 	size_t nin, cap;
 	char *out;               // bytes the socket did not take; while there are any, nothing is read
 	size_t nout, outpos;
+	struct conn *next, **prev; // the sessions of the thread
 };
+
+static __thread struct conn *sessions;
+
+// What is broadcast. Written by the thread that was told to, before it wakes all; the teller waits for the end before
+// it tells again.
+static struct {
+	char frame[MAX_NEWS];
+	size_t n;
+	const struct conn *from;
+} news;
+static int wake[64]; // an eventfd per thread
 
 static const char body128[] =
 	"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 128\r\n\r\n"
@@ -54,6 +68,10 @@ static void die(const char *what)
 
 static void drop(struct conn *c)
 {
+	if (c->next)
+		c->next->prev = c->prev;
+	if (c->prev)
+		*c->prev = c->next;
 	close(c->fd);
 	free(c->in);
 	free(c->out);
@@ -114,7 +132,38 @@ static bool answer(struct conn *c, const char *head, const char *end)
 		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 		"Sec-WebSocket-Accept: %s\r\n\r\n", accept);
 	c->ws = true;
+	c->prev = &sessions;
+	c->next = sessions;
+	if (sessions)
+		sessions->prev = &c->next;
+	sessions = c;
 	return send_all(c, reply, len);
+}
+
+// publish tells every thread to broadcast a frame.
+static bool publish(const struct conn *from, const char *frame, size_t n)
+{
+	uint64_t one = 1;
+	if (n > MAX_NEWS)
+		return false;
+	memcpy(news.frame, frame, n);
+	news.n = n;
+	news.from = from;
+	for (int t = 0; t < threads; t++)
+		if (write(wake[t], &one, sizeof one) != sizeof one)
+			return false;
+	return true;
+}
+
+// broadcast sends what was published to the sessions of this thread. A session that is lost here ends with its next event.
+static void broadcast(int fd)
+{
+	uint64_t count;
+	if (read(fd, &count, sizeof count) != sizeof count)
+		return;
+	for (struct conn *c = sessions; c; c = c->next)
+		if (c != news.from)
+			(void)send_all(c, news.frame, news.n);
 }
 
 // unmask writes n bytes of p, unmasked, to dst <= p.
@@ -164,11 +213,17 @@ static char *frames(struct conn *c, char *p, char *end)
 		if (op == 9)
 			to[0] = (char)0x8a;
 		unmask(to + head - 4, p + head, len, key);
-		to += head - 4 + len;
 		p += head + len;
+		if (op == 1) {
+			to[0] = (char)0x82;
+			if (!publish(c, to, head - 4 + len))
+				return NULL;
+			continue;
+		}
+		to += head - 4 + len;
 		c->closing = op == 8;
 	}
-	if (from && !send_all(c, from, to - from))
+	if (from < to && !send_all(c, from, to - from))
 		return NULL;
 	return p;
 }
@@ -246,7 +301,9 @@ static void accept_all(int ep, int listener)
 
 static void *work(void *arg)
 {
-	int *listeners = arg, ep = epoll_create1(0);
+	int *listeners = arg, ep = epoll_create1(0), news_fd = listeners[naddresses];
+	struct epoll_event w = {.events = EPOLLIN, .data.ptr = &news_fd};
+	epoll_ctl(ep, EPOLL_CTL_ADD, news_fd, &w);
 	char *shared = malloc(READ_SIZE);
 	for (int i = 0; i < naddresses; i++) {
 		struct epoll_event e = {.events = EPOLLIN, .data.ptr = &listeners[i]};
@@ -257,7 +314,9 @@ static void *work(void *arg)
 		int n = epoll_wait(ep, ev, 256, -1);
 		for (int i = 0; i < n; i++) {
 			int *l = ev[i].data.ptr;
-			if (l >= listeners && l < listeners + naddresses)
+			if (l == &news_fd)
+				broadcast(news_fd);
+			else if (l >= listeners && l < listeners + naddresses)
 				accept_all(ep, *l);
 			else if (!serve(ev[i].data.ptr, ev[i].events, shared))
 				drop(ev[i].data.ptr);
@@ -268,7 +327,7 @@ static void *work(void *arg)
 
 int main(int argc, char **argv)
 {
-	static int listeners[64][MAX_LISTEN];
+	static int listeners[64][MAX_LISTEN + 1]; // and the thread's eventfd behind its last
 	for (int o; (o = getopt(argc, argv, "p:j:")) != -1;) {
 		if (o == 'p')
 			port = atoi(optarg);
@@ -284,9 +343,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
-	for (int t = 0; t < threads; t++)
+	for (int t = 0; t < threads; t++) {
 		for (int i = 0; i < naddresses; i++)
 			listeners[t][i] = listen_on(addresses[i]);
+		listeners[t][naddresses] = wake[t] = eventfd(0, EFD_NONBLOCK);
+	}
 	printf("{\"event\":\"listening\",\"port\":%d,\"threads\":%d}\n", port, threads);
 	fflush(stdout);
 	for (int t = 1; t < threads; t++) {

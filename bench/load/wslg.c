@@ -3,8 +3,9 @@
 //	wslg MODE [options] ADDRESS:PORT...
 //
 // MODE is echo (every session keeps -d messages of -s bytes in flight), http (every connection one GET after the other),
-// setup (-n at a time: connect, upgrade, Close both ways, again) or idle (open -n sessions, one echo each, hold until
-// standard input ends). It answers with JSON lines; every byte that comes back is checked.
+// setup (-n at a time: connect, upgrade, Close both ways, again), idle (open -n sessions, one echo each, hold until
+// standard input ends) or broadcast (the service, told at the address of -b, sends -s bytes to -n sessions; again when
+// all have them). It answers with JSON lines; every byte that comes back is checked.
 #define _GNU_SOURCE
 #include "wslg.h"
 #include <arpa/inet.h>
@@ -19,12 +20,12 @@
 
 _Atomic enum phase phase = OPENING;
 
-static const char *modes[] = {"echo", "http", "setup", "idle"};
+static const char *modes[] = {"echo", "http", "setup", "idle", "broadcast"};
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: wslg echo|http|setup|idle [-n CONNECTIONS] [-s BYTES] [-d DEPTH] [-w WARM_SECONDS] [-t SECONDS]\n"
-					"            [-j THREADS] [-p PATH] [-H HOST] [-T (TLS)] [-c NAME=PID,PID...]... ADDRESS:PORT...\n");
+	fprintf(stderr, "usage: wslg echo|http|setup|idle|broadcast [-n CONNECTIONS] [-s BYTES] [-d DEPTH] [-w WARM_SECONDS] [-t SECONDS]\n"
+					"            [-j THREADS] [-p PATH] [-H HOST] [-T (TLS)] [-b ADDRESS:PORT] [-c NAME=PID,PID...]... ADDRESS:PORT...\n");
 	exit(2);
 }
 
@@ -72,7 +73,8 @@ static void prepare(struct options *o)
 	char *all = malloc(o->nmessage);
 	for (int i = 0; i < o->depth; i++)
 		memcpy(all + i * o->frame, one, o->frame);
-	free(one);
+	o->command = (char *)one;
+	o->command[0] = (char)0x81; // a text message is for the service itself
 	o->message = all;
 	o->expect = (char *)expect;
 	o->nexpect = h + o->size;
@@ -155,6 +157,8 @@ static void report_idle(struct worker *w, const struct options *o)
 static void measure(struct worker *w, const struct options *o, struct group *groups, int ngroups)
 {
 	phase = RUNNING;
+	if (o->mode == BROADCAST && !command(o))
+		exit(1);
 	nap(o->warm);
 	for (int i = 0; i < ngroups; i++)
 		groups[i].start = cpu_of(&groups[i]);
@@ -206,6 +210,24 @@ static struct sockaddr_in parse_target(char *text)
 	return a;
 }
 
+// control_to opens the session on which the service is told to broadcast.
+static int control_to(const struct options *o, const struct sockaddr_in *to)
+{
+	char head[HEAD_MAX] = "";
+	size_t n = 0;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)to, sizeof *to) < 0 ||
+		write(fd, o->upgrade, o->nupgrade) != (ssize_t)o->nupgrade)
+		return -1;
+	while (n < sizeof head - 1 && !strstr(head, "\r\n\r\n")) {
+		ssize_t r = read(fd, head + n, sizeof head - 1 - n);
+		if (r <= 0)
+			return -1;
+		n += r;
+	}
+	return fd;
+}
+
 // start makes the workers and deals the connections out to them.
 static struct worker *start(const struct options *o, pthread_t *ids)
 {
@@ -228,13 +250,14 @@ int main(int argc, char **argv)
 {
 	struct options o = {.path = "/", .host = "localhost", .conns = 64, .size = 128, .depth = 1, .threads = 1, .warm = 0.5, .seconds = 2};
 	struct group groups[8] = {0};
+	char *control = NULL;
 	int ngroups = 0, mode = 0;
-	while (argc > 1 && mode < 4 && strcmp(argv[1], modes[mode]) != 0)
+	while (argc > 1 && mode < 5 && strcmp(argv[1], modes[mode]) != 0)
 		mode++;
-	if (argc < 3 || mode == 4)
+	if (argc < 3 || mode == 5)
 		usage();
 	o.mode = mode;
-	for (int c; (c = getopt(argc - 1, argv + 1, "n:s:d:w:t:j:p:H:c:T")) != -1;) {
+	for (int c; (c = getopt(argc - 1, argv + 1, "n:s:d:w:t:j:p:H:c:b:T")) != -1;) {
 		switch (c) {
 		case 'n': o.conns = atoi(optarg); break;
 		case 's': o.size = atoi(optarg); break;
@@ -244,6 +267,7 @@ int main(int argc, char **argv)
 		case 'j': o.threads = atoi(optarg); break;
 		case 'p': o.path = optarg; break;
 		case 'H': o.host = optarg; break;
+		case 'b': control = optarg; break;
 		case 'T': o.tls = tls_client(); break;
 		case 'c':
 			if (ngroups == 8 || !parse_group(&groups[ngroups++], optarg))
@@ -264,6 +288,16 @@ int main(int argc, char **argv)
 	prepare(&o);
 	signal(SIGPIPE, SIG_IGN);
 	alarm(o.mode == IDLE ? 120 : 60 + o.warm + o.seconds); // whatever happens
+	if (o.mode == BROADCAST) {
+		if (!control)
+			usage();
+		struct sockaddr_in to = parse_target(control);
+		o.control = control_to(&o, &to);
+		if (o.control < 0) {
+			printf("{\"event\":\"failed\",\"errors\":1,\"error\":\"no session with the service\"}\n");
+			return 1;
+		}
+	}
 
 	pthread_t ids[64];
 	struct worker *w = start(&o, ids);

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum mode { ECHO, HTTP, SETUP, IDLE };
+enum mode { ECHO, HTTP, SETUP, IDLE, BROADCAST };
 enum phase { OPENING, RUNNING, MEASURING, STOPPED };
 enum state { DEAD, CONNECTING, TLS, HEAD, OPEN, CLOSING };
 
@@ -34,6 +34,8 @@ struct options {
 	size_t nexpect;
 	char *upgrade; // the handshake request
 	size_t nupgrade;
+	int control;   // BROADCAST: a session straight to the service, and what it is told there: frame bytes
+	char *command;
 };
 
 struct conn {
@@ -42,6 +44,7 @@ struct conn {
 	SSL *ssl;
 	const char *out;           // what is being sent: message or upgrade
 	size_t nout, pos, owe;     // its length, the next byte of it, bytes still to send (out repeats)
+	uint32_t heard;            // number of the last broadcast that came
 	size_t got;                // bytes seen of the expected frame, or still to come of an HTTP body
 	uint64_t since;            // microseconds: start of the handshake, or last progress
 	uint64_t *sent;            // when the messages in flight were sent, a ring of depth
@@ -68,6 +71,7 @@ extern _Atomic enum phase phase;
 
 uint64_t now_us(void);
 void *work(void *worker);
+bool command(const struct options *o); // has the service send the next broadcast
 
 // transport.c: what a socket and a TLS connection have in common.
 enum { AGAIN = -1, LOST = -2 };
