@@ -12,7 +12,7 @@ const redacted = "<redacted>"
 // Application Gateway for Containers, and the common spellings that it has not.
 var secretKeys = map[string]bool{
 	"secret": true, "password": true, "pwd": true, "passwd": true, "key": true, "token": true, "pat": true,
-	"accesskey": true, "accesstoken": true, "credential": true, "sas": true,
+	"accesskey": true, "accesstoken": true, "credential": true, "sas": true, "sig": true, "signature": true,
 	"personalaccesstoken": true, "personal.access.token": true,
 	"access_token": true, "api_key": true, "apikey": true,
 }

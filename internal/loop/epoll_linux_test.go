@@ -418,3 +418,18 @@ func TestCgroupQuota(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswersCountForHighWater has an answer of crypto/tls to a KeyUpdate lift the queue over HighWater: Writable is owed
+// then as after a Write, or whoever stopped at the mark waits for ever.
+func TestAnswersCountForHighWater(t *testing.T) {
+	l, s, _, _ := sealed(t)
+	on(t, l, func() {
+		s.out = make([]byte, HighWater-10)
+		s.transmit(make([]byte, 27))
+		if s.Queued() < HighWater || !s.high {
+			t.Errorf("%d bytes are queued, high is %v", s.Queued(), s.high)
+		}
+		s.out = nil
+		s.Abort()
+	})
+}

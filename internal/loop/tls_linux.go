@@ -267,6 +267,7 @@ func (t *tlsStream) transmit(p []byte) {
 		t.out = (*readBuffers.Get().(*[]byte))[:0]
 	}
 	t.out = append(t.out, p...)
+	t.high = t.high || t.Queued() >= HighWater // also by an answer of crypto/tls: whoever waits for room has to be told
 }
 
 func (t *tlsStream) Write(p []byte) (int, error) {
@@ -293,7 +294,6 @@ func (t *tlsStream) Write(p []byte) (int, error) {
 		t.drop()
 		return 0, t.werr
 	}
-	t.high = t.high || t.Queued() >= HighWater
 	return n, nil
 }
 

@@ -90,6 +90,7 @@ type clientConn struct {
 	conn     net.Conn
 	requests atomic.Int64
 	resets   atomic.Int64 // requests that the client took back before they were answered
+	cut      atomic.Bool
 }
 
 type clientConnKey struct{}
@@ -109,7 +110,7 @@ func (s *Server) countReset(r *http.Request) {
 	if !ok || r.ProtoMajor != 2 {
 		return
 	}
-	if n := c.resets.Add(1); n > maxResets && 2*n > c.requests.Load() {
+	if n := c.resets.Add(1); n > maxResets && 2*n > c.requests.Load() && c.cut.CompareAndSwap(false, true) {
 		s.refused.Add(1)
 		s.Log.Warn("connection cut", "reason", "requests taken back", "client", r.RemoteAddr, "resets", n)
 		c.conn.Close()
