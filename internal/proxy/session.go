@@ -71,14 +71,17 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, x *exchang
 	x.describe(ss, up.agreed.Protocol)
 	ss.owner = s
 	l, deflate := s.engine.Loop(), up.agreed.Deflate()
-	ss.relay.Store(relay.Start(l,
-		relay.Side{Stream: loop.Attach(l, client), Head: head, Deflate: deflate},
-		relay.Side{Stream: loop.Attach(l, up.conn), Head: up.head, Deflate: deflate},
-		s.relayPolicy(policy), ss))
+	clientSide := relay.Side{Stream: loop.Attach(l, client), Head: head, Deflate: deflate}
+	upstreamSide := relay.Side{Stream: loop.Attach(l, up.conn), Head: up.head, Deflate: deflate}
+	shared := s.relayPolicy(policy)
 	s.started.Add(1)
-	if s.stopping.Load() { // the stop may have passed its list before this session was on it
-		ss.relay.Load().Close(websocket.GoingAway, shutdownReason, causeShutdown)
-	}
+	l.Post(func() { // on the loop, so that the session is listed before its first byte moves
+		r := relay.Start(l, clientSide, upstreamSide, shared, ss)
+		ss.relay.Store(r)
+		if s.stopping.Load() { // the stop may have passed its list before this session was on it
+			r.Close(websocket.GoingAway, shutdownReason, causeShutdown)
+		}
+	})
 }
 
 // admit decides whether the client may open the session: its Origin, then its credentials.

@@ -23,6 +23,13 @@ func TestControl(t *testing.T) {
 		t.Errorf("registration %s", body)
 	}
 	session, _ := dial(t, one, "/uppercase", nil)
+	// The 101 leaves before the session is counted; an answer comes after.
+	if err := session.Write(t.Context(), websocket.MessageText, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := session.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 
 	list := c.URL("/api/v1/instances")
 	want := func(body, want string) {
