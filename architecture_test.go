@@ -29,6 +29,7 @@ var mayImport = []struct {
 	{"internal/upstream", []string{"internal/websocket"}},
 	{"internal/loop", nil},
 	{"internal/relay", []string{"internal/loop", "internal/websocket"}},
+	{"internal/http1", []string{"internal/loop"}},
 	{"internal/route", []string{"internal/unit", "internal/upstream"}},
 	{"internal/eureka", []string{"internal/unit", "internal/auth", "internal/route", "internal/upstream"}},
 	{"internal/provider", []string{"internal/route", "internal/upstream"}},

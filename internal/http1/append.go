@@ -1,0 +1,44 @@
+package http1
+
+import "strconv"
+
+// Fixed parts of a chunked body (RFC 9112, section 7.1).
+const (
+	ChunkEnd  = "\r\n"      // follows the data of a chunk
+	LastChunk = "0\r\n\r\n" // ends a body without trailers
+)
+
+// AppendRequestLine appends the line of an HTTP/1.1 request to b. It is one line of three parts whatever it is given:
+// in target, bytes that no target may have (controls, space, DEL, non-ASCII, "#") are percent-encoded, and bytes of method
+// that no token has are left out.
+func AppendRequestLine(b []byte, method, target string) []byte {
+	panic("http1: not written yet")
+}
+
+// AppendStatusLine appends the status line of an HTTP/1.1 response to b. status has three digits. CR, LF and NUL in reason
+// become a space each.
+func AppendStatusLine(b []byte, status int, reason string) []byte {
+	b = append(b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, ' ')
+	b = appendText(b, reason)
+	return append(b, "\r\n"...)
+}
+
+// AppendChunkHead appends the line before the data of a chunk of size bytes, size > 0, to b. [ChunkEnd] follows the data.
+func AppendChunkHead(b []byte, size int64) []byte {
+	b = strconv.AppendInt(b, size, 16)
+	return append(b, "\r\n"...)
+}
+
+// AppendLastChunk appends the end of a chunked body to b: the last chunk, trailers (may be nil), the empty line.
+func AppendLastChunk(b []byte, trailers Fields) []byte {
+	b = append(b, "0\r\n"...)
+	b = trailers.Append(b)
+	return append(b, "\r\n"...)
+}
+
+// appendText appends s to b with a space for each CR, LF and NUL.
+func appendText(b []byte, s string) []byte {
+	panic("http1: not written yet")
+}

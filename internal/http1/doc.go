@@ -1,0 +1,8 @@
+// Package http1 speaks HTTP/1.1 (RFC 9110, RFC 9112) and the HTTP/1.0 of plain requests. Its pure part, this far without
+// any I/O, has the words: heads ([ParseRequest], [ParseResponse], [Fields]), framing ([Framing], [Cursor]) and their wire
+// form (the Append functions).
+//
+// It is strict where two readers of the same bytes could disagree, because a gateway stands between two: what it accepts
+// has one meaning. It keeps spelling, case and order as they came, and has no policy: which methods, paths, hosts and
+// upgrades are served is the business of its callers.
+package http1
