@@ -8,12 +8,14 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -198,13 +200,23 @@ var errBusy = errors.New("credentials: too many checks under way")
 // Verify tells whether password is the user's. It takes as long for a name that does not
 // exist. The error is that ctx ended before a core was free for the check.
 func (u *Users) Verify(ctx context.Context, user, password string) (bool, error) {
-	mac := hmac.New(sha256.New, u.key[:])
-	fmt.Fprintf(mac, "%d:%s:%s", len(user), user, password)
-	var sum [32]byte
-	mac.Sum(sum[:0])
+	sum := u.sum(user, password)
 	if u.remembered(sum) {
 		return true, nil
 	}
+	return u.verify(ctx, sum, user, password)
+}
+
+// sum is the name under which a verified credential is remembered.
+func (u *Users) sum(user, password string) (sum [32]byte) {
+	mac := hmac.New(sha256.New, u.key[:])
+	_, _ = io.WriteString(mac, strconv.Itoa(len(user))+":"+user+":"+password)
+	mac.Sum(sum[:0])
+	return sum
+}
+
+// verify runs bcrypt, which takes tens of milliseconds, once one of the slots for it is free.
+func (u *Users) verify(ctx context.Context, sum [32]byte, user, password string) (bool, error) {
 	select {
 	case u.slots <- struct{}{}:
 		defer func() { <-u.slots }()
@@ -241,29 +253,56 @@ func (u *Users) remember(sum [32]byte) {
 	u.known[sum] = time.Now().Add(rememberFor)
 }
 
-// Authenticate checks the basic credentials of r. The error is an *Error.
+// Authenticate checks the basic credentials of r; it may take long. The error is an *Error.
 func (u *Users) Authenticate(r *http.Request) (*Identity, error) {
+	return u.Identify(r.Context(), r.Header["Authorization"], func(check func()) { check() })
+}
+
+// Identify checks basic credentials, given the values of the Authorization fields of a request.
+// What has been verified before, and what is malformed, is judged at once. All else is a function
+// that may take some seconds, and that slow has to run before it returns. The error is an *Error.
+func (u *Users) Identify(ctx context.Context, authorization []string, slow func(check func())) (*Identity, error) {
 	if u == nil {
 		return nil, &Error{Status: http.StatusServiceUnavailable, Reason: "no users are configured"}
 	}
-	user, password, ok := r.BasicAuth()
-	if len(r.Header.Values("Authorization")) > 1 {
+	if len(authorization) > 1 {
 		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "several Authorization headers"}
 	}
+	user, password, ok := basicCredentials(authorization)
 	if !ok {
 		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "no basic credentials"}
 	}
 	if len(user)+len(password) > maxCredential {
 		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "credentials too long"}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), verifyDeadline)
-	defer cancel()
-	good, err := u.Verify(ctx, user, password)
-	switch {
-	case err != nil:
-		return nil, &Error{Status: http.StatusServiceUnavailable, Reason: err.Error()}
-	case !good:
+	sum := u.sum(user, password)
+	good := u.remembered(sum)
+	if !good {
+		var err error
+		slow(func() {
+			ctx, cancel := context.WithTimeout(ctx, verifyDeadline)
+			defer cancel()
+			good, err = u.verify(ctx, sum, user, password)
+		})
+		if err != nil {
+			return nil, &Error{Status: http.StatusServiceUnavailable, Reason: err.Error()}
+		}
+	}
+	if !good {
 		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "wrong credentials"}
 	}
 	return &Identity{User: user, Method: "basic"}, nil
+}
+
+// basicCredentials reads the one value of Authorization (RFC 7617, section 2).
+func basicCredentials(authorization []string) (user, password string, ok bool) {
+	const scheme = "Basic "
+	if len(authorization) != 1 || len(authorization[0]) < len(scheme) || !strings.EqualFold(authorization[0][:len(scheme)], scheme) {
+		return "", "", false
+	}
+	text, err := base64.StdEncoding.DecodeString(authorization[0][len(scheme):])
+	if err != nil {
+		return "", "", false
+	}
+	return strings.Cut(string(text), ":")
 }

@@ -97,7 +97,10 @@ func failed(err error, target, serviceID string) *failure {
 		return badRequest(path.Error())
 	case errors.As(err, &hs):
 		f = badRequest(hs.Reason)
-		f.status, f.header, f.cause = hs.Status, hs.Header, "handshake refused: "+hs.Reason
+		f.status, f.header, f.cause = hs.Status, make(http.Header), "handshake refused: "+hs.Reason
+		for _, field := range hs.Fields {
+			f.header.Set(field[0], field[1])
+		}
 		if hs.Status == http.StatusMethodNotAllowed {
 			f.message = methodNotAllowed()
 		}

@@ -142,7 +142,7 @@ func shake(conn net.Conn, q *handshakeRequest) (*upstreamConn, error) {
 			// RFC 9110, section 7.8, and RFC 9112, section 6: a 101 is HTTP/1.1 and has no body.
 			return nil, &answerError{reason: "a 101 of HTTP/1.0, or with a body"}
 		}
-		agreed, err := websocket.CheckResponse(resp, q.key, websocket.Offered{Protocols: q.offer.Protocols, Deflate: q.offer.Deflate})
+		agreed, err := websocket.CheckResponse(resp.StatusCode, resp.Header, q.key, websocket.Offered{Protocols: q.offer.Protocols, Deflate: q.offer.Deflate})
 		if err != nil {
 			return nil, &answerError{reason: err.Error()}
 		}

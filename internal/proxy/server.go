@@ -325,7 +325,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.reject(w, x, f)
 		return
 	}
-	upgrade, err := websocket.IsUpgrade(r)
+	upgrade, err := websocket.IsUpgrade(opening(r))
 	if err != nil {
 		s.reject(w, x, failed(err, x.target, ""))
 		return
@@ -340,6 +340,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.startSession(w, r, x)
 	default:
 		s.serveHTTP(w, r, x)
+	}
+}
+
+// opening is what a handshake is judged by.
+func opening(r *http.Request) *websocket.Request {
+	return &websocket.Request{
+		Method: r.Method, HTTP11: r.ProtoMajor == 1 && r.ProtoMinor >= 1, Fields: r.Header,
+		Body: r.ContentLength > 0 || len(r.TransferEncoding) > 0 || r.Header["Transfer-Encoding"] != nil,
 	}
 }
 

@@ -28,7 +28,7 @@ const switchTimeout = 10 * time.Second
 // steps: check, match, authenticate, count, pick, dial, answer, hand over. Whatever fails
 // goes to refuse. When it returns nothing of the HTTP stack is left behind the session.
 func (s *Server) startSession(w http.ResponseWriter, r *http.Request, x *exchange) {
-	offer, err := websocket.CheckRequest(r)
+	offer, err := websocket.CheckRequest(opening(r))
 	if err != nil {
 		s.refuse(w, r, x, failed(err, x.target, ""), nil)
 		return

@@ -32,13 +32,26 @@ func AcceptKey(key string) string {
 type HandshakeError struct {
 	Status int         // 400, 405 or 426
 	Reason string      // fit for the client: it repeats nothing that the client sent
-	Header http.Header // to add to the answer; may be nil
+	Fields [][2]string // names and values to add to the answer, in order; may be nil
 }
 
 func (e *HandshakeError) Error() string { return "handshake: " + e.Reason }
 
 func malformed(reason string) *HandshakeError {
 	return &HandshakeError{Status: http.StatusBadRequest, Reason: reason}
+}
+
+// Fields are those of a head: they give the values of one name, whatever its case, in their order.
+type Fields interface {
+	Values(name string) []string
+}
+
+// A Request is what a client's handshake is judged by.
+type Request struct {
+	Method string
+	HTTP11 bool // HTTP/1.1: a handshake cannot come in HTTP/1.0 or HTTP/2
+	Body   bool // it has content, or a Transfer-Encoding
+	Fields Fields
 }
 
 // An Offer is what a client's handshake asks for.
@@ -51,11 +64,11 @@ type Offer struct {
 // IsUpgrade reports whether r wants to become a WebSocket. Requests for other protocols only, and requests of HTTP/1.0
 // or HTTP/2, are ordinary ones (RFC 9110, section 7.8). The error is a *HandshakeError: `websocket` beside something
 // else in Upgrade.
-func IsUpgrade(r *http.Request) (bool, error) {
-	if !r.ProtoAtLeast(1, 1) || r.ProtoMajor != 1 {
+func IsUpgrade(r *Request) (bool, error) {
+	if !r.HTTP11 {
 		return false, nil
 	}
-	values := r.Header["Upgrade"]
+	values := r.Fields.Values("Upgrade")
 	if !hasToken(values, "websocket") {
 		return false, nil
 	}
@@ -66,12 +79,12 @@ func IsUpgrade(r *http.Request) (bool, error) {
 }
 
 // CheckRequest holds a client's handshake to RFC 6455, section 4.2.1. The error is a *HandshakeError.
-func CheckRequest(r *http.Request) (*Offer, error) {
+func CheckRequest(r *Request) (*Offer, error) {
 	if r.Method != http.MethodGet {
 		return nil, &HandshakeError{
 			Status: http.StatusMethodNotAllowed,
 			Reason: "a WebSocket handshake is a GET",
-			Header: http.Header{"Allow": {http.MethodGet}},
+			Fields: [][2]string{{"Allow", http.MethodGet}},
 		}
 	}
 	if ok, err := IsUpgrade(r); err != nil {
@@ -79,37 +92,33 @@ func CheckRequest(r *http.Request) (*Offer, error) {
 	} else if !ok {
 		return nil, malformed("not a WebSocket handshake over HTTP/1.1")
 	}
-	if !hasToken(r.Header["Connection"], "upgrade") {
+	if !hasToken(r.Fields.Values("Connection"), "upgrade") {
 		return nil, malformed("Connection must contain upgrade")
 	}
 	// A body would be taken for frames by one side and for HTTP by the other: that is request smuggling.
-	if r.ContentLength > 0 || len(r.TransferEncoding) > 0 || r.Header["Transfer-Encoding"] != nil {
+	if r.Body {
 		return nil, malformed("a WebSocket handshake has no body")
 	}
 	// RFC 6455, section 4.4: say which version we speak.
-	if v := r.Header["Sec-Websocket-Version"]; len(v) != 1 || trim(v[0]) != Version {
+	if v := r.Fields.Values("Sec-WebSocket-Version"); len(v) != 1 || trim(v[0]) != Version {
 		return nil, &HandshakeError{
 			Status: http.StatusUpgradeRequired,
 			Reason: "Sec-WebSocket-Version must be " + Version,
 			// RFC 9110, section 15.5.22: a 426 names the protocol in Upgrade.
-			Header: http.Header{
-				"Sec-Websocket-Version": {Version},
-				"Upgrade":               {"websocket"},
-				"Connection":            {"Upgrade"},
-			},
+			Fields: [][2]string{{"Sec-WebSocket-Version", Version}, {"Upgrade", "websocket"}, {"Connection", "Upgrade"}},
 		}
 	}
-	return readOffer(r.Header)
+	return readOffer(r.Fields)
 }
 
 // readOffer reads the fields that say what is asked for.
-func readOffer(h http.Header) (*Offer, error) {
-	keys := h["Sec-Websocket-Key"]
+func readOffer(h Fields) (*Offer, error) {
+	keys := h.Values("Sec-WebSocket-Key")
 	if len(keys) != 1 || !validKey(trim(keys[0])) {
 		return nil, malformed("Sec-WebSocket-Key must be one value, 16 bytes in base64")
 	}
 	o := &Offer{Key: trim(keys[0])}
-	for _, v := range h["Sec-Websocket-Protocol"] {
+	for _, v := range h.Values("Sec-WebSocket-Protocol") {
 		for p := range strings.SplitSeq(v, ",") {
 			p = trim(p)
 			if p == "" {
@@ -125,7 +134,7 @@ func readOffer(h http.Header) (*Offer, error) {
 			o.Protocols = append(o.Protocols, p)
 		}
 	}
-	exts, ok := parseExtensions(h["Sec-Websocket-Extensions"])
+	exts, ok := parseExtensions(h.Values("Sec-WebSocket-Extensions"))
 	if !ok {
 		return nil, malformed("Sec-WebSocket-Extensions is malformed")
 	}
@@ -172,25 +181,24 @@ func (e *ResponseError) Error() string { return "handshake answer: " + e.Reason 
 
 // CheckResponse holds a server's answer to RFC 6455, section 4.1: key is the one we sent, o what we asked for. The error
 // is a *ResponseError.
-func CheckResponse(resp *http.Response, key string, o Offered) (*Agreed, error) {
+func CheckResponse(status int, h Fields, key string, o Offered) (*Agreed, error) {
 	bad := func(reason string) (*Agreed, error) {
-		return nil, &ResponseError{Status: resp.StatusCode, Reason: reason}
+		return nil, &ResponseError{Status: status, Reason: reason}
 	}
-	h := resp.Header
-	if resp.StatusCode != http.StatusSwitchingProtocols {
+	if status != http.StatusSwitchingProtocols {
 		return bad("status is not 101")
 	}
-	if v := h["Upgrade"]; len(v) != 1 || !equalFold(trim(v[0]), "websocket") {
+	if v := h.Values("Upgrade"); len(v) != 1 || !equalFold(trim(v[0]), "websocket") {
 		return bad("Upgrade is not websocket alone")
 	}
-	if !hasToken(h["Connection"], "upgrade") {
+	if !hasToken(h.Values("Connection"), "upgrade") {
 		return bad("Connection does not contain upgrade")
 	}
-	if v := h["Sec-Websocket-Accept"]; len(v) != 1 || trim(v[0]) != AcceptKey(key) {
+	if v := h.Values("Sec-WebSocket-Accept"); len(v) != 1 || trim(v[0]) != AcceptKey(key) {
 		return bad("Sec-WebSocket-Accept does not answer the key")
 	}
 	a := new(Agreed)
-	switch v := h["Sec-Websocket-Protocol"]; {
+	switch v := h.Values("Sec-WebSocket-Protocol"); {
 	case len(v) > 1:
 		return bad("Sec-WebSocket-Protocol is there twice")
 	case len(v) == 1:
@@ -198,7 +206,7 @@ func CheckResponse(resp *http.Response, key string, o Offered) (*Agreed, error) 
 			return bad("subprotocol was not offered")
 		}
 	}
-	exts, ok := parseExtensions(h["Sec-Websocket-Extensions"])
+	exts, ok := parseExtensions(h.Values("Sec-WebSocket-Extensions"))
 	switch {
 	case !ok:
 		return bad("Sec-WebSocket-Extensions is malformed")
