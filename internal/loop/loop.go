@@ -9,34 +9,42 @@ import (
 	"time"
 )
 
-// A Task is work for a Loop. It must not block. Keep it in a field if it is posted often: a method value allocates.
+// A Task is work for a Loop. It must not block. A method value allocates: what is posted often is a Handler, see Again.
 type Task func()
+
+// Ready runs f, whatever the events: a Task is a Handler, too.
+func (f Task) Ready(*Loop, Events) { f() }
 
 // A Loop runs tasks one at a time, in the order in which they were posted. Everything that says "on the loop" may rely on
 // never running beside another task of the same Loop. There are two kinds. That of New runs on whatever goroutine is at
 // hand: it is a token, not a thread, and costs nothing while there is nothing to do. That of an Engine is one of a few
 // threads that poll descriptors.
 type Loop struct {
-	p *poller // nil: a token. Constant.
+	// Constant.
+	p     *poller   // nil: a token
+	start time.Time // what Clock counts from
 
 	mu      sync.Mutex // guards the following
 	running bool       // a goroutine has the token; with a poller: it is not asleep
-	queue   []Task
-	spare   []Task
+	queue   []Handler
+	spare   []Handler
 
 	// Owned by the running task.
 	buf *[]byte
-	now time.Time
+	now time.Duration // what Clock says; 0: nobody has asked yet
 }
 
 // New returns a Loop of its own, without a thread, with nothing to do.
-func New() *Loop { return new(Loop) }
+func New() *Loop { return &Loop{start: time.Now()} }
 
 // Post has f run on the loop, soon, never inside the call. Any goroutine may post, with any lock held.
-func (l *Loop) Post(f Task) {
+func (l *Loop) Post(f Task) { l.Again(f) }
+
+// Again has h.Ready called without an event, as Post has a Task run.
+func (l *Loop) Again(h Handler) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.queue = append(l.queue, f)
+	l.queue = append(l.queue, h)
 	if l.running {
 		return
 	}
@@ -79,8 +87,8 @@ func (l *Loop) runQueued() bool {
 	batch := l.queue
 	l.queue, l.spare = l.spare[:0], nil
 	l.mu.Unlock()
-	for _, f := range batch {
-		l.do(f)
+	for _, h := range batch {
+		l.do(h)
 	}
 	clear(batch)
 	l.mu.Lock()
@@ -111,21 +119,24 @@ func (l *Loop) rise() {
 	l.mu.Unlock()
 }
 
-func (l *Loop) do(f Task) {
+func (l *Loop) do(h Handler) {
 	if l.p == nil {
-		l.now = time.Time{}
+		l.now = 0
 	}
-	f()
+	h.Ready(l, 0)
 }
 
-// Now is the time at which the running task, or with a poller the running batch of events, began to ask for it. On the
-// loop only.
-func (l *Loop) Now() time.Time {
-	if l.now.IsZero() {
-		l.now = time.Now()
+// Clock is how long the loop has existed, at the moment at which the running task, or with a poller the running batch of
+// events, began to ask for it. It is never 0, and steps of the system's clock do not move it. On the loop only.
+func (l *Loop) Clock() time.Duration {
+	if l.now == 0 {
+		l.now = max(time.Since(l.start), 1)
 	}
 	return l.now
 }
+
+// Now is Clock as a time of day.
+func (l *Loop) Now() time.Time { return l.start.Add(l.Clock()) }
 
 // BufferSize is the size of a Loop's buffer in bytes.
 const BufferSize = 64 << 10
@@ -145,11 +156,12 @@ var readBuffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// A Timer runs its task on the loop when its time has come. All methods are called on the loop only. The task may still
-// come once after Stop or Reset: it has to look at the time itself.
+// A Timer tells its Handler Timeout on the loop when its time has come. All methods are called on the loop only. Timeout
+// may still come once after Stop or Reset: the Handler has to look at the time itself. Init comes first; the Timer is then
+// not to be copied.
 type Timer struct {
 	l *Loop
-	f Task
+	h Handler
 	t *time.Timer // without a poller
 
 	// In the wheel of the poller.
@@ -159,13 +171,19 @@ type Timer struct {
 }
 
 // NewTimer returns a stopped Timer that will run f on the loop.
-func (l *Loop) NewTimer(f Task) *Timer { return &Timer{l: l, f: f} }
+func (l *Loop) NewTimer(f Task) *Timer { return &Timer{l: l, h: f} }
 
-// Reset has the task run once after d, instead of any time set before. A poller rounds up to its tick of 4 ms.
+// Init makes t a stopped Timer of l for h. It allocates nothing, so t may be a part of what it is for.
+func (t *Timer) Init(l *Loop, h Handler) { t.l, t.h = l, h }
+
+// Loop is the Loop of Init.
+func (t *Timer) Loop() *Loop { return t.l }
+
+// Reset has Timeout told once after d, instead of any time set before. A poller rounds up to its tick of 4 ms.
 func (t *Timer) Reset(d time.Duration) {
 	switch {
 	case t.l.p != nil:
-		t.l.p.timers.set(t, time.Now().Add(d))
+		t.l.p.timers.set(t, time.Since(t.l.start), d)
 	case t.t == nil:
 		t.t = time.AfterFunc(d, t.fire)
 	default:
@@ -183,7 +201,10 @@ func (t *Timer) Stop() {
 	}
 }
 
-func (t *Timer) fire() { t.l.turn(t.f) }
+// fire runs in a goroutine of its own.
+func (t *Timer) fire() { t.l.turn(t.expire) }
+
+func (t *Timer) expire() { t.h.Ready(t.l, Timeout) }
 
 // Events are what a Stream has become ready for.
 type Events uint8
@@ -194,6 +215,8 @@ const (
 	// Writable comes once after Write has returned ErrAgain, and each time that Queued has fallen from HighWater or
 	// more to LowWater or less.
 	Writable
+	// Timeout comes from a Timer.
+	Timeout
 )
 
 // The marks of a Stream that takes everything and queues it (TLS). A caller stops writing at HighWater: the queue then
@@ -236,7 +259,7 @@ type Stream interface {
 	Handle(h Handler)
 }
 
-// A Handler is told, on the loop, what its Stream is ready for.
+// A Handler is told, on the loop, what its Stream is ready for, and that it is its turn again, or its time.
 type Handler interface {
 	Ready(l *Loop, ev Events)
 }

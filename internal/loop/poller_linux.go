@@ -62,9 +62,9 @@ func newPolled() (*Loop, error) {
 		_ = unix.Close(event)
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	p := &poller{epoll: epoll, event: event, slots: make([]slot, 1), timers: wheel{start: time.Now()}}
+	p := &poller{epoll: epoll, event: event, slots: make([]slot, 1)}
 	buf := make([]byte, BufferSize)
-	return &Loop{p: p, running: true, buf: &buf}, nil
+	return &Loop{p: p, start: time.Now(), running: true, buf: &buf}, nil
 }
 
 // wake ends the sleep of the loop. Called with the lock of the Loop held, and only if it sleeps. Nobody reads the counter:
@@ -83,17 +83,17 @@ func (l *Loop) pollRun() {
 	for !p.ended {
 		n := p.poll()
 		if n == 0 && len(p.fresh) == 0 && l.rest() {
-			n = p.sleep()
+			n = p.sleep(time.Since(l.start))
 			l.rise()
 		}
-		l.now = time.Now()
+		l.now = 0
 		l.runQueued() // before the events: what is asked of a session comes before what arrives after that
 		for i := range n {
 			p.dispatch(&p.events[i])
 		}
 		l.greet()
 		if p.timers.count > 0 {
-			p.timers.run(l.now)
+			p.timers.run(l.Clock())
 		}
 		p.bury()
 	}
@@ -110,9 +110,9 @@ func (p *poller) poll() int {
 }
 
 // sleep waits for events, for a wake, or for the next timer.
-func (p *poller) sleep() int {
+func (p *poller) sleep(now time.Duration) int {
 	ms := -1
-	if d := p.timers.timeout(); d >= 0 {
+	if d := p.timers.timeout(now); d >= 0 {
 		ms = int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
 	}
 	n, err := unix.EpollWait(p.epoll, p.events[:], ms)

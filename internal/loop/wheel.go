@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"math"
 	"math/bits"
 	"time"
 )
@@ -9,9 +10,9 @@ import (
 // set or to remove a timer is a few instructions, whatever their number, and a timer that is not set costs nothing. A
 // timer runs in the tick after its time at the latest, never before its time. Owned by the loop.
 type wheel struct {
-	start time.Time // of tick 0
-	tick  int64     // the last one that was done
-	count int       // timers that are set
+	tick  int64 // the last one that was done; tick 0 is the loop's first
+	due   int64 // nothing is to be done before this one
+	count int   // timers that are set
 	used  [wheels]uint64
 	slots [wheels][slots]*Timer
 	taken *Timer // what empty still has to look at
@@ -26,19 +27,19 @@ const (
 	farthest  = 1<<(wheels*slotBits) - 1 // ticks, about 49 days: what is later is looked at again then
 )
 
-// set has t run at the time at, instead of any time set before.
-func (w *wheel) set(t *Timer, at time.Time) {
+// set has t run d after now, instead of any time set before. Times are the loop's age.
+func (w *wheel) set(t *Timer, now, d time.Duration) {
 	w.remove(t)
 	if w.count == 0 {
-		w.tick = w.ticks(time.Now()) // nobody has counted
+		w.tick, w.due = ticks(now), math.MaxInt64 // nobody has counted
 	}
-	t.when = max(w.ticks(at.Add(tickTime-1)), w.tick+1)
+	t.when = max(ticks(now+d+tickTime-1), w.tick+1)
 	w.count++
 	w.put(t)
 }
 
 // ticks is the tick in which the time at lies.
-func (w *wheel) ticks(at time.Time) int64 { return int64(at.Sub(w.start) / tickTime) }
+func ticks(at time.Duration) int64 { return int64(at / tickTime) }
 
 // put files t by how far away it is.
 func (w *wheel) put(t *Timer) {
@@ -50,6 +51,7 @@ func (w *wheel) put(t *Timer) {
 	i := int(at>>(level*slotBits)) & (slots - 1)
 	head := &w.slots[level][i]
 	t.slot = uint16(level<<slotBits|i) + 1
+	w.due = min(w.due, at>>(level*slotBits)<<(level*slotBits))
 	t.prev, t.next = nil, *head
 	if *head != nil {
 		(*head).prev = t
@@ -97,21 +99,21 @@ func (w *wheel) next() int64 {
 	return next
 }
 
-// timeout is how long the loop may sleep; negative: for ever.
-func (w *wheel) timeout() time.Duration {
+// timeout is how long the loop may sleep from now on; negative: for ever.
+func (w *wheel) timeout(now time.Duration) time.Duration {
 	if w.count == 0 {
 		return -1
 	}
-	return max(time.Until(w.start.Add(time.Duration(w.next())*tickTime)), 0)
+	return max(time.Duration(w.next())*tickTime-now, 0)
 }
 
 // run runs what has come due by now.
-func (w *wheel) run(now time.Time) {
-	for to := w.ticks(now); w.count > 0; {
+func (w *wheel) run(now time.Duration) {
+	to := ticks(now)
+	for w.count > 0 && w.due <= to {
 		next := w.next()
-		if next > to {
-			w.tick = max(w.tick, to)
-			return
+		if w.due = next; next > to {
+			break
 		}
 		w.tick = next
 		// From the longest slots to the shortest: what is not due yet moves to a shorter one.
@@ -122,6 +124,7 @@ func (w *wheel) run(now time.Time) {
 			}
 		}
 	}
+	w.tick = max(w.tick, to)
 }
 
 // empty runs the timers of a slot that are due, and files the others anew. A task may set and remove any timer, also one
@@ -137,7 +140,7 @@ func (w *wheel) empty(level, i int) {
 		t := w.taken
 		w.remove(t)
 		if t.when <= w.tick {
-			t.f()
+			t.h.Ready(t.l, Timeout)
 			continue
 		}
 		w.count++

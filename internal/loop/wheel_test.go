@@ -10,30 +10,26 @@ import (
 // is set, moved and removed meanwhile, also by the timers themselves.
 func TestWheel(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	w := wheel{start: time.Now()}
-	now := w.start
+	var w wheel
+	now := time.Hour
 	type entry struct {
 		*Timer
-		due time.Time // zero: not set
+		due time.Duration // 0: not set
 	}
 	entries := make([]*entry, 300)
 	ran := 0
 	set := func(e *entry) {
 		span := time.Duration(1) << rng.UintN(44) // up to 5 hours
-		e.due = now.Add(time.Duration(rng.Int64N(int64(span))))
-		// set measures from the clock only when the wheel is empty; here the clock is ours.
-		w.remove(e.Timer)
-		e.when = max(w.ticks(e.due.Add(tickTime-1)), w.tick+1)
-		w.count++
-		w.put(e.Timer)
+		e.due = now + time.Duration(rng.Int64N(int64(span)))
+		w.set(e.Timer, now, e.due-now)
 	}
 	for i := range entries {
 		e := new(entry)
-		e.Timer = &Timer{f: func() {
-			if ran++; e.due.IsZero() || now.Before(e.due) {
+		e.Timer = &Timer{h: Task(func() {
+			if ran++; e.due == 0 || now < e.due {
 				t.Errorf("ran at %v, due %v", now, e.due)
 			}
-			e.due = time.Time{}
+			e.due = 0
 			switch rng.UintN(4) {
 			case 0:
 				set(e)
@@ -42,9 +38,9 @@ func TestWheel(t *testing.T) {
 			case 2:
 				other := entries[rng.IntN(len(entries))]
 				w.remove(other.Timer)
-				other.due = time.Time{}
+				other.due = 0
 			}
-		}}
+		})}
 		entries[i] = e
 	}
 	for i := range entries {
@@ -54,25 +50,25 @@ func TestWheel(t *testing.T) {
 		if rng.UintN(3) == 0 {
 			set(entries[rng.IntN(len(entries))])
 		}
-		now = now.Add(time.Duration(rng.Int64N(1 << rng.UintN(38))))
+		now += time.Duration(rng.Int64N(1 << rng.UintN(38)))
 		w.run(now)
 		count := 0
 		for _, e := range entries {
-			if e.due.IsZero() {
+			if e.due == 0 {
 				continue
 			}
-			if count++; now.Sub(e.due) > 2*tickTime {
-				t.Fatalf("%v late", now.Sub(e.due))
+			if count++; now-e.due > 2*tickTime {
+				t.Fatalf("%v late", now-e.due)
 			}
 		}
 		if count != w.count {
 			t.Fatalf("%d timers set, the wheel counts %d", count, w.count)
 		}
 		if count > 0 {
-			next := w.start.Add(time.Duration(w.next()) * tickTime)
+			next := time.Duration(w.next()) * tickTime
 			for _, e := range entries {
-				if !e.due.IsZero() && next.Sub(e.due) > 2*tickTime {
-					t.Fatalf("would sleep %v too long", next.Sub(e.due))
+				if e.due != 0 && next-e.due > 2*tickTime {
+					t.Fatalf("would sleep %v too long", next-e.due)
 				}
 			}
 		}
