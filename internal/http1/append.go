@@ -12,11 +12,30 @@ const (
 // in target, bytes that no target may have (controls, space, DEL, non-ASCII, "#") are percent-encoded, and bytes of method
 // that no token has are left out.
 func AppendRequestLine(b []byte, method, target string) []byte {
-	panic("http1: not written yet")
+	b = appendOnly(b, method, tokenByte, false)
+	b = append(b, ' ')
+	b = appendOnly(b, target, targetByte, true)
+	return append(b, " HTTP/1.1\r\n"...)
 }
 
-// AppendStatusLine appends the status line of an HTTP/1.1 response to b. status has three digits. CR, LF and NUL in reason
-// become a space each.
+// appendOnly appends the bytes of s that are of class, and the others percent-encoded or not at all.
+func appendOnly(b []byte, s string, class uint8, encode bool) []byte {
+	for {
+		end := span(s, 0, class)
+		b = append(b, s[:end]...)
+		if end == len(s) {
+			return b
+		}
+		if encode {
+			const digits = "0123456789ABCDEF"
+			b = append(b, '%', digits[s[end]>>4], digits[s[end]&15])
+		}
+		s = s[end+1:]
+	}
+}
+
+// AppendStatusLine appends the status line of an HTTP/1.1 response to b. status has three digits. Control characters in
+// reason become a space each, HTAB excepted.
 func AppendStatusLine(b []byte, status int, reason string) []byte {
 	b = append(b, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(status), 10)
@@ -38,7 +57,15 @@ func AppendLastChunk(b []byte, trailers Fields) []byte {
 	return append(b, "\r\n"...)
 }
 
-// appendText appends s to b with a space for each CR, LF and NUL.
+// appendText appends s to b with a space for each control character but HTAB.
 func appendText(b []byte, s string) []byte {
-	panic("http1: not written yet")
+	for {
+		end := textEnd(s, 0)
+		b = append(b, s[:end]...)
+		if end == len(s) {
+			return b
+		}
+		b = append(b, ' ')
+		s = s[end+1:]
+	}
 }

@@ -123,8 +123,8 @@ func (f *Fields) Keep(keep func(Field) bool) {
 func (f Fields) Clone() Fields { return slices.Clone(f) }
 
 // Append appends the wire form of the fields to b: "Name: value" CRLF each, without the empty line that ends a section.
-// What it writes is always exactly one field line per field: CR, LF and NUL in a value become a space each (RFC
-// 9110, section 5.5), and a field whose name is no token is left out.
+// What it writes is always exactly one field line per field: each control character in a value but HTAB becomes a
+// space (RFC 9110, section 5.5, for CR, LF and NUL), and a field whose name is no token is left out.
 func (f Fields) Append(b []byte) []byte {
 	for i := range f {
 		b = AppendField(b, f[i].Name, f[i].Value)
@@ -137,8 +137,14 @@ func AppendField(b []byte, name, value string) []byte {
 	if !isToken(name) {
 		return b
 	}
-	b = append(b, name...)
-	b = append(b, ": "...)
-	b = appendText(b, value)
-	return append(b, "\r\n"...)
+	if textEnd(value, 0) < len(value) {
+		value = string(appendText(nil, value))
+	}
+	n := len(b)
+	b = slices.Grow(b, len(name)+len(value)+len(": \r\n"))[:n+len(name)+len(value)+len(": \r\n")]
+	n += copy(b[n:], name)
+	b[n], b[n+1] = ':', ' '
+	n += 2 + copy(b[n+2:], value)
+	b[n], b[n+1] = '\r', '\n'
+	return b
 }

@@ -19,5 +19,83 @@ type Response struct {
 // An interim response (1xx) is a response of its own: the final one follows it. After a 101 the connection speaks what
 // was agreed.
 func ParseResponse(raw, method string, r *Response) error {
-	panic("http1: not written yet")
+	*r = Response{Fields: r.Fields[:0]}
+	if err := r.parse(raw, method); err != nil {
+		err.Status = 502
+		return err
+	}
+	return nil
+}
+
+func (r *Response) parse(raw, method string) *Error {
+	if !wholeHead(raw) {
+		return bad("a line ends with a bare LF, or the head is not whole")
+	}
+	i, err := r.parseLine(raw)
+	if err != nil {
+		return err
+	}
+	var s section
+	if r.Fields, err = readFields(raw, i, r.Fields, &s); err != nil {
+		return err
+	}
+	if r.Body, err = s.framing(r.Minor); err != nil {
+		return err
+	}
+	r.Close = s.closes(r.Minor)
+	switch {
+	case bodyless(r.Status, method):
+		r.Body = Framing{}
+	case r.Body.Kind == NoBody:
+		r.Body.Kind = UntilClose
+		r.Close = true
+	}
+	return nil
+}
+
+// bodyless tells whether a response has no body, whatever its fields say: RFC 9112, section 6.3, rules 1 and 2.
+func bodyless(status int, method string) bool {
+	switch {
+	case method == "HEAD", status < 200, status == 204, status == 304:
+		return true
+	}
+	return method == "CONNECT" && status < 300
+}
+
+// parseLine reads the status line (RFC 9112, section 4) and returns where the next line begins. The reason phrase may be
+// empty, and then the space before it may be missing: several servers send that.
+func (r *Response) parseLine(raw string) (int, *Error) {
+	const start = len("HTTP/1.1 200")
+	if len(raw) < start+2 {
+		return 0, bad("status line: too short")
+	}
+	switch raw[:9] {
+	case "HTTP/1.1 ":
+		r.Minor = 1
+	case "HTTP/1.0 ":
+	default:
+		return 0, bad("version: neither HTTP/1.1 nor HTTP/1.0")
+	}
+	for i := 9; i < start; i++ {
+		d := raw[i] - '0'
+		if d > 9 {
+			return 0, bad("status: not three digits")
+		}
+		r.Status = r.Status*10 + int(d)
+	}
+	if r.Status < 100 {
+		return 0, bad("status: below 100")
+	}
+	i := start
+	if raw[i] == ' ' {
+		i++
+	} else if raw[i] != '\r' {
+		return 0, bad("status: not three digits and a space")
+	}
+	end := textEnd(raw, i)
+	if raw[end] != '\r' || raw[end+1] != '\n' {
+		return 0, bad("reason phrase: " + badByte(raw[end], 0))
+	}
+	r.Reason = raw[i:end]
+	return end + 2, nil
 }
