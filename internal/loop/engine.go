@@ -33,6 +33,9 @@ type Engine struct {
 	loops  []*Loop // empty: pumps
 	stop   chan struct{}
 	closed sync.WaitGroup
+
+	cryptoOnce sync.Once
+	crypto     []*Loop // for handshakes; constant after cryptoOnce
 }
 
 // Open returns an Engine that has not started yet.
@@ -60,6 +63,12 @@ func (e *Engine) Loop() *Loop {
 	return e.loops[int(e.next.Add(1))%len(e.loops)]
 }
 
+// Polled reports whether there are loops that poll: Listen works then, and Loop.Go and Loop.Dial. Any goroutine.
+func (e *Engine) Polled() bool {
+	e.start.Do(e.run)
+	return len(e.loops) > 0
+}
+
 // Close ends the loops and waits for them. The connections that are left are closed; their sessions learn nothing of it.
 func (e *Engine) Close() {
 	e.start.Do(func() {}) // never to start
@@ -68,9 +77,15 @@ func (e *Engine) Close() {
 		return
 	default:
 	}
+	e.cryptoOnce.Do(func() {}) // never to start
 	close(e.stop)
 	for _, l := range e.loops {
 		l.Post(l.stop)
+	}
+	for _, l := range e.crypto {
+		if l.p.handshakes {
+			l.Post(l.stop)
+		}
 	}
 	e.closed.Wait()
 }

@@ -35,7 +35,7 @@ func (e *Engine) run() {
 			log.Warn("sessions are pumped", "err", err)
 			return
 		}
-		l.p.layout = at
+		l.p.layout, l.p.engine = at, e
 		loops = append(loops, l)
 	}
 	e.loops = loops

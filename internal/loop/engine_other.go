@@ -3,7 +3,10 @@
 package loop
 
 import (
+	"crypto/tls"
+	"errors"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -11,12 +14,55 @@ import (
 func (e *Engine) run() { e.opts.Log.Info("session engine", "kind", "pump") }
 
 // A poller does not exist here.
-type poller struct{ timers wheel }
+type poller struct {
+	timers     wheel
+	handshakes bool
+}
 
 func (*poller) wake() {}
 
 func (*Loop) stop() {}
 
 func (*Loop) attach(net.Conn) Stream { return nil }
+
+// A Conn does not exist here: no loop polls.
+type Conn struct{ net.Conn }
+
+func (*Conn) Attend()                {}
+func (*Conn) Loop() *Loop            { return nil }
+func (*Conn) OnHangup(func())        {}
+func (*Conn) CloseWrite() error      { return errors.ErrUnsupported }
+func (*Conn) Abort()                 {}
+func (*Conn) Peer() netip.AddrPort   { return netip.AddrPort{} }
+func (*Conn) SetPeer(netip.AddrPort) {}
+func (*Conn) TLS() *tls.Conn         { return nil }
+
+// Leave is never called here.
+func (*Conn) Leave() (net.Conn, error) { return nil, errors.ErrUnsupported }
+
+// A Listener does not exist here.
+type Listener struct{}
+
+// Close is never called here.
+func (*Listener) Close() {}
+
+// Listen says that nothing polls.
+func (e *Engine) Listen(*net.TCPListener, ListenOptions) (*Listener, error) {
+	e.start.Do(e.run)
+	return nil, errors.ErrUnsupported
+}
+
+// Go is never called here.
+func (*Loop) Go(func(Runner)) { panic("loop: it does not poll") }
+
+// Dial is never called here.
+func (*Loop) Dial(netip.AddrPort, time.Time, func(int) error) (*Conn, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// StartTLS is never called here.
+func (*Loop) StartTLS(*Conn, *tls.Config, time.Time) (*Conn, error) {
+	return nil, errors.ErrUnsupported
+}
 
 var _ = [...]any{(*wheel).run, (*wheel).timeout, (*Loop).rise, time.Now}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -21,12 +22,24 @@ type poller struct {
 	event  int // eventfd, written to by wake; edge-triggered, so never read
 	timers wheel
 
-	slots []slot   // by index; the first is event's
-	free  []uint32 // indices of slots that nobody has
-	fresh []*tlsStream
-	dead  []int32 // descriptors to close at the end of the batch
+	slots []slot    // by index; the first is event's
+	free  []uint32  // indices of slots that nobody has
+	fresh []*socket // to be told Readable: no event will come for what they have
+	dead  []int32   // descriptors to close at the end of the batch
 	ended bool
 	stale int64 // events that came for a slot which has changed hands
+
+	listeners map[int32]*acceptor // by slot
+	load      atomic.Int64        // sockets that are registered
+
+	// Fibers; see fiber_linux.go.
+	current *fiber   // which runs; nil: none
+	ready   []*fiber // to go on
+	idle    []*fiber // without work
+	fibers  int      // with work
+
+	engine     *Engine // constant; nil in tests of one loop
+	handshakes bool    // its thread gives way to the others. Constant
 
 	layout    *layout // nil: TLS is pumped. Constant
 	cipherIn  []byte  // lent to the tls.Conn that reads
@@ -75,14 +88,20 @@ func (p *poller) wake() {
 	_, _ = unix.Write(p.event, one[:])
 }
 
+// handshakeNice is the priority of a thread for handshakes.
+const handshakeNice = 10
+
 // pollRun is the thread. It looks for events without blocking as long as there are any: a blocking call costs the
 // scheduler's attention twice. docs/decisions/0004 has the alternatives.
 func (l *Loop) pollRun() {
 	runtime.LockOSThread() // for ever: the thread ends with the goroutine
 	p := l.p
+	if p.handshakes {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, handshakeNice) // of this thread; without it all are equal
+	}
 	for !p.ended {
 		n := p.poll()
-		if n == 0 && len(p.fresh) == 0 && l.rest() {
+		if n == 0 && len(p.fresh) == 0 && len(p.ready) == 0 && l.rest() {
 			n = p.sleep(time.Since(l.start))
 			l.rise()
 		}
@@ -95,6 +114,7 @@ func (l *Loop) pollRun() {
 		if p.timers.count > 0 {
 			p.timers.run(l.Clock())
 		}
+		p.runReady()
 		p.bury()
 	}
 	p.close(l)
@@ -129,36 +149,47 @@ func (p *poller) dispatch(ev *unix.EpollEvent) {
 	}
 	at := p.slots[ev.Fd]
 	if at.s == nil || at.generation != uint32(ev.Pad) {
+		if a := p.listeners[ev.Fd]; a != nil {
+			a.accept()
+			return
+		}
 		p.stale++
 		return
 	}
 	at.s.occur(ev.Events)
 }
 
-// greet tells Readable to streams of TLS that have just come: they may hold bytes that no poller knows of.
+// greet tells Readable to streams that may hold bytes of which no event will tell: of TLS that have just come, and such as
+// have changed hands.
 func (l *Loop) greet() {
 	if len(l.p.fresh) == 0 {
 		return
 	}
 	fresh := l.p.fresh
 	l.p.fresh = nil
-	for _, t := range fresh {
-		t.tell(Readable)
+	for _, s := range fresh {
+		s.tell(Readable)
 	}
 }
 
 // interest is all that can happen to a socket. It is registered once, and never changed.
 const interest = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 
+// newSlot is a slot that nobody has.
+func (p *poller) newSlot() uint32 {
+	if n := len(p.free); n > 0 {
+		i := p.free[n-1]
+		p.free = p.free[:n-1]
+		return i
+	}
+	p.slots = append(p.slots, slot{})
+	return uint32(len(p.slots) - 1)
+}
+
 // register has events for s come.
 func (p *poller) register(s *socket) error {
-	if n := len(p.free); n > 0 {
-		s.slot = p.free[n-1]
-		p.free = p.free[:n-1]
-	} else {
-		s.slot = uint32(len(p.slots))
-		p.slots = append(p.slots, slot{})
-	}
+	s.slot = p.newSlot()
+	p.load.Add(1)
 	at := &p.slots[s.slot]
 	at.s = s
 	ev := unix.EpollEvent{Events: interest, Fd: int32(s.slot), Pad: int32(at.generation)}
@@ -179,7 +210,16 @@ func (p *poller) forget(s *socket) {
 	at.s = nil
 	at.generation++
 	p.free = append(p.free, s.slot)
+	p.load.Add(-1)
 	s.slot = 0
+}
+
+// unregister ends the events for s, which lives on elsewhere. Its owner takes the descriptor.
+func (p *poller) unregister(s *socket) {
+	if s.slot != 0 {
+		_, _, _ = unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.epoll), unix.EPOLL_CTL_DEL, uintptr(s.fd), 0, 0, 0)
+	}
+	p.forget(s)
 }
 
 // bury closes what was given up in this batch. Not earlier: the number would come back within it.
@@ -201,15 +241,22 @@ func (l *Loop) stop() { l.p.ended = true }
 
 // close is the end of the thread.
 func (p *poller) close(l *Loop) {
+	p.ended = true
+	for _, a := range p.listeners {
+		a.close()
+	}
 	for _, at := range p.slots {
 		switch {
 		case at.s == nil:
+		case at.s.conn() != nil:
+			at.s.conn().Abort() // its fibers see that
 		case at.s.tls != nil:
 			at.s.tls.Close()
 		default:
 			at.s.Close()
 		}
 	}
+	p.endFibers(l)
 	p.bury()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -97,7 +97,7 @@ func selfTestOne(at *layout, cert tls.Certificate, version uint16, client bool) 
 		MinVersion: version, MaxVersion: version, Certificates: []tls.Certificate{cert},
 		InsecureSkipVerify: true, //nolint:gosec // both ends are ours, and so is the certificate
 	}
-	w := &Conn{conn: ours}
+	w := &wrapped{conn: ours}
 	conn := tls.Server(w, config)
 	p.peer = tls.Client(p.wire, config)
 	if client {

@@ -33,6 +33,8 @@ func (l *Loop) attach(c net.Conn) Stream {
 		return nil
 	}
 	switch c := c.(type) {
+	case *Conn:
+		return c.give(l)
 	case *net.TCPConn:
 		fd, err := takeDescriptor(c)
 		if err != nil {
@@ -75,6 +77,12 @@ func takeDescriptor(c net.Conn) (int32, error) {
 func (s *socket) Handle(h Handler) {
 	s.h = h
 	if s.closed {
+		return
+	}
+	if s.slot != 0 { // it changes hands: of what is there already no event will tell
+		if s.told {
+			s.l.p.fresh = append(s.l.p.fresh, s)
+		}
 		return
 	}
 	if err := s.l.p.register(s); err != nil {

@@ -54,7 +54,7 @@ type tlsStream struct {
 
 // attachTLS returns nil if c is to be pumped.
 func (l *Loop) attachTLS(c *tls.Conn) Stream {
-	w, ok := c.NetConn().(*Conn)
+	w, ok := c.NetConn().(*wrapped)
 	if !ok || l.p.layout == nil || w.cipher != nil || !c.ConnectionState().HandshakeComplete {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (l *Loop) attachTLS(c *tls.Conn) Stream {
 	return l.newTLS(c, w, fd)
 }
 
-func (l *Loop) newTLS(c *tls.Conn, w *Conn, fd int32) *tlsStream {
+func (l *Loop) newTLS(c *tls.Conn, w *wrapped, fd int32) *tlsStream {
 	t := &tlsStream{socket: socket{l: l, fd: fd}, conn: c, at: l.p.layout}
 	t.tls = t
 	w.conn, w.cipher = nil, t
@@ -74,8 +74,11 @@ func (l *Loop) newTLS(c *tls.Conn, w *Conn, fd int32) *tlsStream {
 }
 
 func (t *tlsStream) Handle(h Handler) {
+	first := t.slot == 0
 	t.socket.Handle(h)
-	t.l.p.fresh = append(t.l.p.fresh, t)
+	if first && !t.closed { // it may hold bytes that no poller knows of
+		t.l.p.fresh = append(t.l.p.fresh, &t.socket)
+	}
 }
 
 func (t *tlsStream) Read(p []byte) (int, error) {

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// A Conn is a TCP connection under TLS that can move to a loop when the handshake is over. Until then it is the
-// connection as it is; afterwards only crypto/tls still uses it, on the loop. See Attach.
-type Conn struct {
-	conn   net.Conn     // TCP, but in selfTest
+// A wrapped is a connection under TLS that can move to a loop when the handshake is over. Until then it is the connection as
+// it is; afterwards only crypto/tls still uses it, on the loop. See Attach.
+type wrapped struct {
+	conn   net.Conn     // TCP, of the runtime or of a loop, but in selfTest
 	cipher cipherStream // nil: not on a loop
 }
 
@@ -23,19 +23,19 @@ type cipherStream interface {
 // TCP connection comes back as it is.
 func Wrap(c net.Conn) net.Conn {
 	if t, ok := c.(*net.TCPConn); ok {
-		return &Conn{conn: t}
+		return &wrapped{conn: t}
 	}
 	return c
 }
 
-func (c *Conn) Read(p []byte) (int, error) {
+func (c *wrapped) Read(p []byte) (int, error) {
 	if c.cipher != nil {
 		return c.cipher.readCipher(p)
 	}
 	return c.conn.Read(p)
 }
 
-func (c *Conn) Write(p []byte) (int, error) {
+func (c *wrapped) Write(p []byte) (int, error) {
 	if c.cipher != nil {
 		return c.cipher.writeCipher(p)
 	}
@@ -43,7 +43,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 }
 
 // Close closes the connection, unless it belongs to a loop.
-func (c *Conn) Close() error {
+func (c *wrapped) Close() error {
 	if c.cipher != nil {
 		return nil
 	}
@@ -51,15 +51,15 @@ func (c *Conn) Close() error {
 }
 
 // CloseWrite sends FIN, unless the connection belongs to a loop.
-func (c *Conn) CloseWrite() error {
+func (c *wrapped) CloseWrite() error {
 	if c.cipher != nil {
 		return nil
 	}
-	return c.conn.(*net.TCPConn).CloseWrite()
+	return c.conn.(interface{ CloseWrite() error }).CloseWrite()
 }
 
 // LocalAddr is nil once the connection belongs to a loop.
-func (c *Conn) LocalAddr() net.Addr {
+func (c *wrapped) LocalAddr() net.Addr {
 	if c.cipher != nil {
 		return nil
 	}
@@ -67,7 +67,7 @@ func (c *Conn) LocalAddr() net.Addr {
 }
 
 // RemoteAddr is nil once the connection belongs to a loop.
-func (c *Conn) RemoteAddr() net.Addr {
+func (c *wrapped) RemoteAddr() net.Addr {
 	if c.cipher != nil {
 		return nil
 	}
@@ -75,7 +75,7 @@ func (c *Conn) RemoteAddr() net.Addr {
 }
 
 // SetDeadline does nothing on a loop, where nothing blocks; crypto/tls sets one before close_notify. So do the others.
-func (c *Conn) SetDeadline(t time.Time) error {
+func (c *wrapped) SetDeadline(t time.Time) error {
 	if c.cipher != nil {
 		return nil
 	}
@@ -83,7 +83,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline is as SetDeadline.
-func (c *Conn) SetReadDeadline(t time.Time) error {
+func (c *wrapped) SetReadDeadline(t time.Time) error {
 	if c.cipher != nil {
 		return nil
 	}
@@ -91,7 +91,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 }
 
 // SetWriteDeadline is as SetDeadline.
-func (c *Conn) SetWriteDeadline(t time.Time) error {
+func (c *wrapped) SetWriteDeadline(t time.Time) error {
 	if c.cipher != nil {
 		return nil
 	}
@@ -103,7 +103,7 @@ func tcpOf(c net.Conn) *net.TCPConn {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	if w, ok := c.(*Conn); ok {
+	if w, ok := c.(*wrapped); ok {
 		c = w.conn
 	}
 	t, _ := c.(*net.TCPConn)

@@ -1,0 +1,33 @@
+package loop
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"time"
+)
+
+// ListenOptions say what becomes of the connections of a Listener. The functions are called on the loop of the connection,
+// many at a time, and must not block.
+type ListenOptions struct {
+	// Accept is given each connection, attended, after its TLS handshake if there is one. It owns it. Required.
+	Accept func(c *Conn)
+	// Admit is asked before anything is done with a connection; false: it is closed. Required.
+	Admit func(peer netip.AddrPort) bool
+	// Failed is told once of a connection that Admit has let in and that never comes to Accept, and, with no peer, of a pause
+	// in accepting. Required.
+	Failed func(peer netip.AddrPort, why error)
+
+	// Before is given each connection before its first byte is read, in a fiber, to read what stands before TLS and HTTP (the
+	// PROXY protocol). It sets its own deadline. An error ends the connection. Nil: nothing stands there.
+	Before func(c *Conn) error
+
+	TLS              *tls.Config   // nil: plain
+	HandshakeTimeout time.Duration // of TLS
+
+	// Elsewhere is given connections on which another protocol than http/1.1 was negotiated: they are the runtime's then, for
+	// goroutines. It must not wait. Nil: Accept takes all.
+	Elsewhere func(c *tls.Conn, peer netip.AddrPort)
+
+	// Control may set options of the listening socket, which its connections inherit. Nil: none.
+	Control func(fd int) error
+}

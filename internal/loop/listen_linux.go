@@ -1,0 +1,450 @@
+package loop
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// acceptsPerTurn bounds how many connections a loop takes before it looks after those that it has.
+	acceptsPerTurn = 64
+	// acceptPause is how long nothing is accepted after a failure, such as having no descriptor left.
+	acceptPause = 100 * time.Millisecond
+	// uneven is how many more connections than another a loop may have before it gives one away, beside a tenth.
+	uneven = 16
+)
+
+// A Listener accepts connections for the loops of an Engine.
+type Listener struct {
+	opts   ListenOptions
+	engine *Engine
+	fd     int
+	loops  []*Loop // that accept; constant
+
+	mu        sync.Mutex // guards the following
+	acceptors int        // that still have the descriptor
+	closed    bool
+	done      chan struct{}
+}
+
+// An acceptor is a Listener in one loop, and owned by that.
+type acceptor struct {
+	ln   *Listener
+	l    *Loop
+	slot int32 // 0: not registered, for a pause
+	over bool
+}
+
+// Listen has the loops accept the connections that come to ln, which it owns from now on. The error is
+// errors.ErrUnsupported if the Engine has no loops, or if opts has TLS and they cannot do it: then ln is as it was.
+func (e *Engine) Listen(ln *net.TCPListener, opts ListenOptions) (*Listener, error) {
+	e.start.Do(e.run)
+	if len(e.loops) == 0 || opts.TLS != nil && e.loops[0].p.layout == nil {
+		return nil, errors.ErrUnsupported
+	}
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var failed error
+	if err := raw.Control(func(old uintptr) { fd, failed = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return nil, err
+	}
+	if failed != nil {
+		return nil, os.NewSyscallError("fcntl", failed)
+	}
+	_ = ln.Close() // the socket lives on in ours
+	if opts.Control != nil {
+		if err := opts.Control(fd); err != nil {
+			_ = unix.Close(fd)
+			return nil, err
+		}
+	}
+	loops := e.loops
+	if opts.TLS != nil {
+		loops = e.handshakeLoops()
+	}
+	r := &Listener{opts: opts, engine: e, fd: fd, loops: loops, acceptors: len(loops), done: make(chan struct{})}
+	for _, l := range loops {
+		a := &acceptor{ln: r, l: l}
+		l.Post(a.start)
+	}
+	return r, nil
+}
+
+// Close stops accepting, and returns when no loop accepts any more. Any goroutine but a loop.
+func (ln *Listener) Close() {
+	ln.mu.Lock()
+	if !ln.closed {
+		ln.closed = true
+		for _, l := range ln.loops {
+			l.Post(func() {
+				for _, a := range l.p.listeners {
+					if a.ln == ln {
+						a.close()
+					}
+				}
+			})
+		}
+	}
+	ln.mu.Unlock()
+	select {
+	case <-ln.done:
+	case <-ln.engine.stop:
+	}
+}
+
+func (ln *Listener) isClosed() bool {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return ln.closed
+}
+
+func (a *acceptor) start() {
+	p := a.l.p
+	if a.over {
+		return
+	}
+	if a.ln.isClosed() {
+		a.end()
+		return
+	}
+	slot := int32(p.newSlot())
+	// Level-triggered, so that what one turn leaves comes with the next; one loop is woken for a connection, not all.
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: slot}
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, a.ln.fd, &ev); err != nil {
+		p.free = append(p.free, uint32(slot))
+		a.pause(err)
+		return
+	}
+	a.slot = slot
+	if p.listeners == nil {
+		p.listeners = make(map[int32]*acceptor)
+	}
+	p.listeners[slot] = a
+}
+
+// pause stops accepting for a while.
+func (a *acceptor) pause(why error) {
+	a.leave()
+	a.ln.opts.Failed(netip.AddrPort{}, why)
+	a.l.NewTimer(a.start).Reset(acceptPause)
+}
+
+// leave takes the socket out of the poller.
+func (a *acceptor) leave() {
+	if a.slot == 0 {
+		return
+	}
+	p := a.l.p
+	_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, a.ln.fd, nil)
+	delete(p.listeners, a.slot)
+	p.slots[a.slot].generation++
+	p.free = append(p.free, uint32(a.slot))
+	a.slot = 0
+}
+
+func (a *acceptor) close() {
+	a.leave()
+	a.end()
+}
+
+// end gives the descriptor back; the last one closes it.
+func (a *acceptor) end() {
+	if a.over {
+		return
+	}
+	a.over = true
+	ln := a.ln
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.acceptors--; ln.acceptors == 0 {
+		_ = unix.Close(ln.fd)
+		close(ln.done)
+	}
+}
+
+// accept takes what has come.
+func (a *acceptor) accept() {
+	for range acceptsPerTurn {
+		fd, peer, errno := rawAccept(a.ln.fd)
+		switch errno {
+		case 0:
+			a.take(fd, peer)
+		case unix.EAGAIN:
+			return
+		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO:
+		default: // EMFILE, ENFILE, ENOBUFS, ENOMEM: what waits in the backlog is served when there is room
+			a.pause(os.NewSyscallError("accept", errno))
+			return
+		}
+	}
+}
+
+// take begins the life of a connection.
+func (a *acceptor) take(fd int32, peer netip.AddrPort) {
+	opts := &a.ln.opts
+	if !opts.Admit(peer) {
+		_ = unix.Close(int(fd))
+		return
+	}
+	if opts.TLS != nil {
+		a.l.newConn(fd, peer).handshakeAsServer(a.ln)
+		return
+	}
+	e := a.ln.engine
+	e.next.Add(1)
+	l := e.lightest(a.l)
+	begin := func() {
+		c := l.newConn(fd, peer)
+		if opts.Before == nil {
+			opts.Accept(c)
+			return
+		}
+		l.Go(func(Runner) {
+			if err := opts.Before(c); err != nil {
+				c.Abort()
+				opts.Failed(peer, err)
+				return
+			}
+			opts.Accept(c)
+		})
+	}
+	if l == a.l {
+		begin()
+		return
+	}
+	l.Post(begin)
+}
+
+// lightest is the loop for a new connection: own, unless another has far fewer.
+func (e *Engine) lightest(own *Loop) *Loop {
+	best, load := own, int64(0)
+	if own.p.handshakes {
+		best = e.loops[int(e.next.Load())%len(e.loops)]
+	}
+	load = best.p.load.Load()
+	for _, l := range e.loops {
+		if n := l.p.load.Load(); n+uneven+n/10 < load {
+			best, load = l, n
+		}
+	}
+	return best
+}
+
+// handshakeAsServer shakes hands in a fiber of a handshake loop, and gives the connection to one that serves.
+func (c *Conn) handshakeAsServer(ln *Listener) {
+	opts, l := &ln.opts, c.l
+	l.Go(func(Runner) {
+		peer := c.peer
+		_ = c.SetDeadline(l.Now().Add(opts.HandshakeTimeout))
+		if opts.Before != nil {
+			if err := opts.Before(c); err != nil {
+				c.Abort()
+				opts.Failed(peer, err)
+				return
+			}
+			_ = c.SetDeadline(l.Now().Add(opts.HandshakeTimeout))
+		}
+		w := &wrapped{conn: c}
+		tc := tls.Server(w, opts.TLS)
+		if err := tc.Handshake(); err != nil {
+			_ = c.Close()
+			opts.Failed(c.peer, err)
+			return
+		}
+		if opts.Elsewhere != nil && tc.ConnectionState().NegotiatedProtocol != "" && tc.ConnectionState().NegotiatedProtocol != "http/1.1" {
+			conn, err := c.Leave()
+			if err != nil {
+				opts.Failed(c.peer, err)
+				return
+			}
+			w.conn = conn
+			opts.Elsewhere(tc, c.peer)
+			return
+		}
+		e, fd, peer := ln.engine, c.take(), c.peer
+		e.next.Add(1)
+		to := e.lightest(l)
+		to.Post(func() { opts.Accept(to.newTLSConn(tc, w, fd, peer)) })
+	})
+}
+
+// Dial connects to addr. It waits until deadline at most; zero: until the kernel gives up. The connection belongs to the
+// loop. control may set options of the socket; nil: none. In a fiber of l only.
+func (l *Loop) Dial(addr netip.AddrPort, deadline time.Time, control func(fd int) error) (*Conn, error) {
+	fail := func(call string, err error) (*Conn, error) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: os.NewSyscallError(call, err)}
+	}
+	family := unix.AF_INET
+	if !addr.Addr().Unmap().Is4() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return fail("socket", err)
+	}
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // a slower connection is better than none
+	if control != nil {
+		if err := control(fd); err != nil {
+			_ = unix.Close(fd)
+			return fail("setsockopt", err)
+		}
+	}
+	err = unix.Connect(fd, sockaddr(addr))
+	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR { //nolint:errorlint // an Errno, as it is
+		_ = unix.Close(fd)
+		return fail("connect", err)
+	}
+	c := l.newConn(int32(fd), addr)
+	if err == nil {
+		return c, nil
+	}
+	s := c.socket()
+	for {
+		s.full = true // Writable is owed: connected, or failed
+		c.writer = c.fiber()
+		late := c.writer.parkUntil(deadline)
+		c.writer = nil
+		if late || c.closed {
+			_ = c.Close()
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: os.ErrDeadlineExceeded}
+		}
+		if s.full {
+			continue // woken for nothing
+		}
+		errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && errno != 0 {
+			err = unix.Errno(errno)
+		}
+		if err != nil {
+			_ = c.Close()
+			return fail("connect", err)
+		}
+		return c, nil
+	}
+}
+
+// StartTLS shakes hands as a client, on a loop for handshakes, and returns the connection that replaces c. On error c is
+// closed. The error is errors.ErrUnsupported, and c as it was, where TLS cannot be polled. In a fiber of l only.
+func (l *Loop) StartTLS(c *Conn, config *tls.Config, deadline time.Time) (*Conn, error) {
+	if l.p.layout == nil {
+		return nil, errors.ErrUnsupported
+	}
+	fb, peer, fd := c.fiber(), c.peer, c.take()
+	h := l.p.engine.handshakeLoop()
+	var tc *tls.Conn
+	var w *wrapped
+	var failed error
+	done := false // owned by l, like what is above once it is true
+	h.Post(func() {
+		hc := h.newConn(fd, peer)
+		h.Go(func(Runner) {
+			_ = hc.SetDeadline(deadline)
+			w = &wrapped{conn: hc}
+			tc = tls.Client(w, config)
+			if failed = tc.Handshake(); failed != nil {
+				_ = hc.Close()
+			} else {
+				fd = hc.take()
+			}
+			l.Post(func() { done = true; fb.wake() })
+		})
+	})
+	for !done {
+		fb.park()
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	return l.newTLSConn(tc, w, fd, peer), nil
+}
+
+// handshakeLoops are threads as those that serve, but of low priority: a storm of handshakes computes on them alone, and
+// what is open goes before it.
+func (e *Engine) handshakeLoops() []*Loop {
+	e.start.Do(e.run)
+	e.cryptoOnce.Do(func() {
+		for range e.loops {
+			l, err := newPolled()
+			if err != nil {
+				e.opts.Log.Warn("fewer handshake threads", "err", err)
+				break
+			}
+			l.p.handshakes, l.p.engine, l.p.layout = true, e, e.loops[0].p.layout
+			e.crypto = append(e.crypto, l)
+		}
+		if len(e.crypto) == 0 {
+			e.crypto = e.loops[:len(e.loops):len(e.loops)]
+			return
+		}
+		for _, l := range e.crypto {
+			e.closed.Go(l.pollRun)
+		}
+	})
+	return e.crypto
+}
+
+func (e *Engine) handshakeLoop() *Loop {
+	all := e.handshakeLoops()
+	best, load := all[0], all[0].p.load.Load()
+	for _, l := range all[1:] {
+		if n := l.p.load.Load(); n < load {
+			best, load = l, n
+		}
+	}
+	return best
+}
+
+// rawAccept accepts from a descriptor that never blocks, without telling the scheduler.
+func rawAccept(ln int) (int32, netip.AddrPort, unix.Errno) {
+	var sa unix.RawSockaddrAny
+	size := uint32(unix.SizeofSockaddrAny)
+	fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(ln), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)),
+		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return 0, netip.AddrPort{}, errno
+	}
+	switch sa.Addr.Family {
+	case unix.AF_INET:
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(&sa))
+		return int32(fd), netip.AddrPortFrom(netip.AddrFrom4(in.Addr), swap(in.Port)), 0
+	case unix.AF_INET6:
+		in := (*unix.RawSockaddrInet6)(unsafe.Pointer(&sa))
+		a := netip.AddrFrom16(in.Addr).Unmap()
+		if in.Scope_id != 0 && a.Is6() {
+			return int32(fd), addrPort(&unix.SockaddrInet6{Port: int(swap(in.Port)), ZoneId: in.Scope_id, Addr: in.Addr}), 0
+		}
+		return int32(fd), netip.AddrPortFrom(a, swap(in.Port)), 0
+	}
+	return int32(fd), netip.AddrPort{}, 0
+}
+
+// swap turns a port from the order of the network.
+func swap(port uint16) uint16 {
+	b := (*[2]byte)(unsafe.Pointer(&port))
+	return uint16(b[0])<<8 | uint16(b[1])
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	ip := a.Addr().Unmap()
+	if ip.Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
+	}
+	sa := &unix.SockaddrInet6{Port: int(a.Port()), Addr: ip.As16()}
+	if zone := ip.Zone(); zone != "" {
+		if i, err := net.InterfaceByName(zone); err == nil {
+			sa.ZoneId = uint32(i.Index)
+		}
+	}
+	return sa
+}
