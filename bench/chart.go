@@ -31,7 +31,7 @@ func (b *bench) draw(scenes []scenario, samples []sample) error {
 func (b *bench) groups(scenes []scenario, samples []sample) []group {
 	var out []group
 	for _, sc := range scenes {
-		if sc.logs {
+		if sc.logs || sc.beside != "" {
 			continue
 		}
 		value := func(s sample) float64 { return s.cpu() / s.Ops }
@@ -54,8 +54,16 @@ func (b *bench) groups(scenes []scenario, samples []sample) []group {
 
 // label is the scenario in a few words.
 func (sc scenario) label() string {
-	what := map[string]string{"idle": "memory, idle ", "echo": "echo ", "setup": "handshakes ", "broadcast": "broadcast ", "http": "HTTP/1.1 GET"}[sc.mode]
+	what := map[string]string{"idle": "memory, idle ", "keep": "memory, idle HTTP/1.1", "echo": "echo ", "setup": "handshakes ", "broadcast": "broadcast ", "http": "HTTP/1.1 GET"}[sc.mode]
 	switch {
+	case sc.mode == "keep":
+		return what
+	case sc.mode == "http" && sc.tls:
+		return "HTTPS GET"
+	case sc.mode == "http" && sc.body > 0:
+		return "HTTP/1.1 POST of " + bytesText(sc.body)
+	case sc.mode == "http" && sc.answer > 0:
+		return what + " of " + bytesText(sc.answer)
 	case sc.mode == "http":
 		return what
 	case sc.tls:

@@ -133,12 +133,45 @@ func generated(t *testing.T, b *bench, args ...string) sample {
 	return s
 }
 
+// TestPace: a paced session sends no more often than it is told to.
+func TestPace(t *testing.T) {
+	b := built(t)
+	if err := b.startService(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := generated(t, b, append(strings.Fields("echo -n 10 -r 20 -w 0.1 -t 0.5"), b.service...)...)
+	if s.Errors != 0 || s.Ops == 0 || s.Ops > 110 { // 10 sessions, 20 a second each, half a second
+		t.Errorf("%v operations, want about 100; %d errors: %s", s.Ops, s.Errors, s.Error)
+	}
+}
+
+// TestKeep: every connection makes its one request and stays.
+func TestKeep(t *testing.T) {
+	b := built(t)
+	if err := b.startService(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, b.path("wslg"), append(strings.Fields("keep -n 200 -j 2"), b.service...)...)
+	cmd.Stdin = strings.NewReader("\n\n")
+	out, err := cmd.Output()
+	want := "{\"event\":\"open\",\"sessions\":200}\n{\"event\":\"echoed\",\"sessions\":200,\"errors\":0,\"error\":\"\"}\n"
+	if err != nil || string(out) != want {
+		t.Errorf("%v, %s, want %s", err, out, want)
+	}
+}
+
 func TestGenerator(t *testing.T) {
 	b := built(t)
 	if err := b.startService(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range []string{"echo -n 3 -s 128", "echo -n 3 -d 4 -s 126 -j 2", "echo -n 1 -s 70000", "echo -n 1 -s 0", "http -n 3", "setup -n 3", "broadcast -n 9 -j 2 -b " + b.service[0]} {
+	for _, args := range []string{
+		"echo -n 3 -s 128", "echo -n 3 -d 4 -s 126 -j 2", "echo -n 1 -s 70000", "echo -n 1 -s 0", "echo -n 3 -r 100",
+		"http -n 3", "http -n 3 -B 16384", "http -n 3 -p /x/1048576", "http -n 2 -B 100000 -p /x/300000",
+		"setup -n 3", "broadcast -n 9 -j 2 -b " + b.service[0],
+	} {
 		s := generated(t, b, append(strings.Fields(args+" -w 0 -t 0.1"), b.service...)...)
 		if s.Ops == 0 || s.Errors != 0 {
 			t.Errorf("%s: %v operations, %d errors: %s", args, s.Ops, s.Errors, s.Error)

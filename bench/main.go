@@ -27,8 +27,10 @@ type options struct {
 	warm, window    time.Duration
 	budget          time.Duration // no round begins that would end later
 	settle          time.Duration // between an event and the reading of resident memory
+	pin             bool          // the proxy has one CPU, all else the others
 	sessions        int           // of the idle scenario
 	fairlead        string        // path of the binary
+	builds          string        // NAME=PATH,...: other builds of it
 	samples, chart  string        // files for the raw samples and for the drawing, "" = none
 	proxies, scenes string        // comma-separated names, "" = all
 }
@@ -40,9 +42,11 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.logs, "logs", "both", "access logs of all proxies: off, on, or both, one beside the other (on: some scenarios)")
 	f.IntVar(&o.rounds, "rounds", 0, "rounds (default 4, quick 2)")
 	f.DurationVar(&o.window, "window", 0, "measured time of one run (default 1.2s, quick 500ms)")
-	f.DurationVar(&o.budget, "budget", 11*time.Minute, "begin no round that would end later than this")
+	f.DurationVar(&o.budget, "budget", 14*time.Minute, "begin no round that would end later than this")
 	f.IntVar(&o.sessions, "sessions", 0, "idle sessions (default 9000, quick 2000; two descriptors each)")
 	f.StringVar(&o.fairlead, "fairlead", "bin/fairlead", "the binary under test")
+	f.StringVar(&o.builds, "builds", "", "NAME=PATH,...: other builds of Fairlead, measured beside it")
+	f.BoolVar(&o.pin, "pin", false, "give the proxy the first CPU alone, and all else the others")
 	f.StringVar(&o.samples, "json", "", "write every sample to this file, one JSON object a line")
 	f.StringVar(&o.chart, "svg", "", "draw CPU and memory beside nginx into this file")
 	f.StringVar(&o.proxies, "proxies", "", "only these, of direct,nginx,haproxy,fairlead")

@@ -42,7 +42,7 @@ type target struct {
 }
 
 func (b *bench) allProxies() []proxy {
-	return []proxy{
+	all := []proxy{
 		{name: "direct", path: [2]string{"/ws/echo", "/api/get"}},
 		{
 			name: "nginx", pkg: "nginx-light", version: []string{"nginx", "-v"}, conf: "nginx.conf", path: [2]string{"/ws/echo", "/api/get"},
@@ -52,19 +52,30 @@ func (b *bench) allProxies() []proxy {
 			name: "haproxy", pkg: "haproxy", version: []string{"haproxy", "-v"}, conf: "haproxy.cfg", path: [2]string{"/ws/echo", "/api/get"},
 			command: func(conf string) []string { return []string{"haproxy", "-db", "-f", conf} },
 		},
-		{
-			name: "fairlead", version: []string{b.fairlead, "version"}, conf: "fairlead.yaml",
-			path:    [2]string{"/bench/ws/v1/echo", "/bench/api/v1/get"},
-			command: func(conf string) []string { return []string{b.fairlead, "run", "--config", conf} },
-			enter:   b.register,
-		},
+		b.build("fairlead", b.fairlead),
+	}
+	for build := range strings.SplitSeq(b.builds, ",") {
+		if name, file, ok := strings.Cut(build, "="); ok {
+			all = append(all, b.build(name, file))
+		}
+	}
+	return all
+}
+
+// build is Fairlead, from the binary in file.
+func (b *bench) build(name, file string) proxy {
+	return proxy{
+		name: name, version: []string{file, "version"}, conf: "fairlead.yaml",
+		path:    [2]string{"/bench/ws/v1/echo", "/bench/api/v1/get"},
+		command: func(conf string) []string { return []string{file, "run", "--config", conf} },
+		enter:   b.register,
 	}
 }
 
 // start starts p on free ports, with or without its access log, and waits until it passes a request on.
 func (b *bench) start(ctx context.Context, p proxy, logs bool) (target, error) {
 	t := target{
-		path: p.path, plain: b.service, Backends: b.service, Dir: b.dir, Cores: b.cores, Files: b.files,
+		path: p.path, plain: b.service, Backends: b.service, Dir: b.dir, Cores: b.proxyCores(), Files: b.files,
 		Cert: b.path("cert.pem"), Key: b.path("key.pem"), Both: b.path("both.pem"), Root: os.Geteuid() == 0, Logs: logs,
 	}
 	if p.command == nil {
@@ -86,7 +97,7 @@ func (b *bench) start(ctx context.Context, p proxy, logs bool) (target, error) {
 		return t, err
 	}
 	b.show(ctx, p, t, text)
-	if t.child, err = b.spawn(p.name, p.command(b.path(p.conf))...); err != nil {
+	if t.child, err = b.spawn(p.name, b.placed(true, p.command(b.path(p.conf)))...); err != nil {
 		return t, err
 	}
 	if p.enter != nil {

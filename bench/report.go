@@ -19,6 +19,8 @@ func (s sample) void(serviceThreads int) string {
 		return "failed"
 	case s.Errors > 0:
 		return fmt.Sprintf("%d errors: %s", s.Errors, s.Error)
+	case s.Beside != nil && s.Beside.Errors > 0:
+		return fmt.Sprintf("%d errors beside: %s", s.Beside.Errors, s.Beside.Error)
 	case s.Seconds == 0 || s.Proxy == "direct": // idle; direct is the limit of the two
 		return ""
 	case s.Ops == 0:
@@ -44,7 +46,19 @@ func (s sample) ratio() float64 { return s.cpu() / s.CPU["service"] }
 
 // others is the number of cores that were busy with something else.
 func (s sample) others() float64 {
-	return (s.MachineCPU - s.GeneratorCPU - s.CPU["proxy"] - s.CPU["service"]) / s.Seconds
+	cores := (s.MachineCPU - s.GeneratorCPU - s.CPU["proxy"] - s.CPU["service"]) / s.Seconds
+	if s.Beside != nil {
+		cores -= s.Beside.GeneratorCPU / s.Beside.Seconds
+	}
+	return cores
+}
+
+// besideRate is how many operations a second were done beside.
+func (s sample) besideRate() float64 {
+	if s.Beside == nil {
+		return 0
+	}
+	return s.Beside.Ops / s.Beside.Seconds
 }
 
 // column is one figure of a table.
@@ -55,10 +69,23 @@ type column struct {
 }
 
 func columns(sc scenario) []column {
-	if sc.idle {
+	switch {
+	case sc.idle:
+		after := "after one 1 KiB echo"
+		if sc.mode == "keep" {
+			after = "after one GET"
+		}
 		return []column{
-			{"bytes per session, opened", 0, func(s sample) float64 { return s.Open }},
-			{"after one 1 KiB echo", 0, func(s sample) float64 { return s.Echoed }},
+			{"bytes per connection, opened", 0, func(s sample) float64 { return s.Open }},
+			{after, 0, func(s sample) float64 { return s.Echoed }},
+		}
+	case sc.beside != "":
+		return []column{
+			{"p50 us", 0, func(s sample) float64 { return s.P50 }},
+			{"p99 us", 0, func(s sample) float64 { return s.P99 }},
+			{"p999 us", 0, func(s sample) float64 { return s.P999 }},
+			{"slowest us", 0, func(s sample) float64 { return s.Slowest }},
+			{"operations/s beside", 0, sample.besideRate},
 		}
 	}
 	digits := 2

@@ -36,6 +36,7 @@ func TestVoid(t *testing.T) {
 		{"generator", func(s *sample) { s.GeneratorCPU = 1.95 }, "generator is the bottleneck"},
 		{"generator with two threads", func(s *sample) { s.GeneratorCPU, s.Threads = 1.95, 2 }, ""},
 		{"service", func(s *sample) { s.CPU = map[string]float64{"service": 1.95} }, "service is the bottleneck"},
+		{"beside", func(s *sample) { s.Beside = &sample{Errors: 1, Error: "lost"} }, "1 errors beside: lost"},
 		{"direct", func(s *sample) { s.Proxy, s.GeneratorCPU = "direct", 1.99 }, ""},
 	} {
 		s := good

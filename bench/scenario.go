@@ -26,6 +26,10 @@ type scenario struct {
 	connections int  // of idle: -sessions
 	size        int
 	depth       int     // messages in flight
+	rate        float64 // messages a second of each session; 0: as fast as they come back
+	body        int     // bytes of a request's body; 0: GET
+	answer      int     // bytes of an answer's body; 0: 128
+	beside      string  // what else is done to the proxy meanwhile: a mode of beside, "nothing", or ""
 	ops         string  // what is counted
 	per         float64 // CPU seconds are given per so many
 	perName     string
@@ -45,6 +49,7 @@ func scenarios() []scenario {
 	all := []scenario{
 		{name: "idle", title: "idle ws sessions", mode: "idle", idle: true, quick: true, rounds: 2, size: 1024},
 		{name: "idle-tls", title: "idle wss sessions", mode: "idle", idle: true, tls: true, quick: true, rounds: 2, size: 1024},
+		{name: "idle-http", title: "idle HTTP/1.1 keep-alive connections", mode: "keep", idle: true, quick: true, rounds: 2},
 	}
 	for _, n := range []int{64, 1000} {
 		for _, size := range []int{128, 1 << 10, 16 << 10, 64 << 10} {
@@ -75,16 +80,25 @@ func scenarios() []scenario {
 	secure := setup
 	secure.name, secure.title = "setup-tls", "wss handshakes, 32 at a time: the same with a full TLS 1.3 handshake"
 	secure.tls, secure.direct, secure.connections = true, false, 32
+	get := scenario{
+		name: "get", title: "HTTP/1.1 keep-alive GET, 64 connections, 128B answers",
+		mode: "http", direct: true, logs: true, quick: true, connections: 64,
+	}.counted("requests/s", 1e6, "1M")
+	getTLS, post, large := get, get, get
+	getTLS.name, getTLS.title = "get-tls", "HTTPS keep-alive GET, 64 connections, 128B answers"
+	getTLS.tls, getTLS.direct, getTLS.logs, getTLS.quick = true, false, false, false
+	post.name, post.title = "post-16KiB", "HTTP/1.1 keep-alive POST of 16KiB, 64 connections, 128B answers"
+	post.body, post.logs, post.quick = 16<<10, false, false
+	large.name, large.title = "get-1MiB", "HTTP/1.1 keep-alive GET, 64 connections, 1 MiB answers"
+	large.answer, large.logs, large.quick = 1<<20, false, false
+	large = large.counted("answers/s", 1e9/(1<<20), "GB")
 	all = append(all,
 		scenario{
 			name: "broadcast", title: "broadcast of 128B to 1000 ws sessions, the next when all have it; latency: until the last has it",
 			mode: "broadcast", direct: true, quick: true, connections: 1000, size: 128,
 		}.counted("deliveries/s", 1e6, "1M"),
-		setup, secure,
-		scenario{
-			name: "get", title: "HTTP/1.1 keep-alive GET, 64 connections, 128B answers",
-			mode: "http", direct: true, logs: true, quick: true, connections: 64,
-		}.counted("requests/s", 1e6, "1M"))
+		setup, secure, get, getTLS, post, large)
+	all = append(all, calm()...)
 	for i := range all {
 		if sc := all[i]; sc.logs {
 			all[i].logs = false
@@ -99,6 +113,9 @@ func scenarios() []scenario {
 func bytesText(n int) string {
 	if n < 1<<10 {
 		return fmt.Sprintf("%dB", n)
+	}
+	if n >= 1<<20 {
+		return fmt.Sprintf("%dMiB", n>>20)
 	}
 	return fmt.Sprintf("%dKiB", n>>10)
 }
@@ -120,25 +137,32 @@ type sample struct {
 	P50          float64            `json:"p50_us,omitempty"`
 	P99          float64            `json:"p99_us,omitempty"`
 	P999         float64            `json:"p999_us,omitempty"`
+	Slowest      float64            `json:"max_us,omitempty"`
 	Sessions     int                `json:"sessions,omitempty"`
 	Open         float64            `json:"open_bytes,omitempty"`   // per session, after opening
 	Echoed       float64            `json:"echoed_bytes,omitempty"` // per session, after one message each
+	Beside       *sample            `json:"beside,omitempty"`       // what else was done to the proxy meanwhile
 }
 
 // generate starts wslg for sc against t; extra goes before the targets. It ends with ctx.
 func (b *bench) generate(ctx context.Context, t target, sc scenario, connections int, extra ...string) *exec.Cmd {
 	to, path := t.plain, t.path[0]
-	if sc.mode == "http" {
+	if sc.mode == "http" || sc.mode == "keep" {
 		path = t.path[1]
+	}
+	if sc.answer > 0 {
+		path += "/" + strconv.Itoa(sc.answer)
 	}
 	threads := b.serviceThreads()
 	args := []string{sc.mode, "-n", strconv.Itoa(connections), "-s", strconv.Itoa(sc.size), "-p", path}
 	if sc.tls {
-		to, threads = t.secure, b.cores // a TLS handshake costs the client as much as the server
+		to, threads = t.secure, b.spare() // a TLS handshake costs the client as much as the server
 		args = append(args, "-T")
 	}
-	args = append(args, "-j", strconv.Itoa(threads), "-d", strconv.Itoa(max(1, sc.depth)))
-	cmd := exec.CommandContext(ctx, b.path("wslg"), append(append(args, extra...), to...)...)
+	args = append(args, "-j", strconv.Itoa(threads), "-d", strconv.Itoa(max(1, sc.depth)), "-B", strconv.Itoa(sc.body))
+	args = append(args, "-r", strconv.FormatFloat(sc.rate, 'f', 3, 64))
+	argv := b.placed(false, append(append([]string{b.path("wslg")}, append(args, extra...)...), to...))
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.SysProcAttr = ownGroup()
 	cmd.Stderr = os.Stderr
 	return cmd
@@ -153,7 +177,15 @@ func (b *bench) load(ctx context.Context, t target, sc scenario, s *sample) erro
 	if t.child != nil {
 		extra = append(extra, "-c", "proxy="+strings.Join(t.pids(), ","))
 	}
-	out, err := b.generate(ctx, t, sc, sc.connections, extra...).Output()
+	if sc.beside != "" {
+		return b.disturbed(ctx, t, sc, s, extra)
+	}
+	return b.result(b.generate(ctx, t, sc, sc.connections, extra...), s)
+}
+
+// result runs a generator and reads what it has measured.
+func (b *bench) result(cmd *exec.Cmd, s *sample) error {
+	out, err := cmd.Output()
 	if uerr := json.Unmarshal(out, s); uerr != nil {
 		return fmt.Errorf("generator: %w: %w", err, uerr)
 	}
@@ -166,7 +198,11 @@ func (b *bench) load(ctx context.Context, t target, sc scenario, s *sample) erro
 // idle measures what a session that does nothing keeps resident.
 func (b *bench) idle(ctx context.Context, t target, sc scenario, s *sample) error {
 	warm := sc
-	warm.mode = "setup"
+	if sc.mode == "idle" {
+		warm.mode = "setup"
+	} else {
+		warm.mode = "http"
+	}
 	if out, err := b.generate(ctx, t, warm, 64, "-w", "0", "-t", "0.3").Output(); err != nil {
 		return fmt.Errorf("generator: %w: %s", err, out)
 	}

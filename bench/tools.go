@@ -156,7 +156,7 @@ func (b *bench) startService(ctx context.Context) error {
 		return err
 	}
 	args := []string{b.path("wsbe"), "-p", strconv.Itoa(port), "-j", strconv.Itoa(b.serviceThreads())}
-	b.wsbe, err = b.spawn("wsbe", append(args, serviceHosts()...)...)
+	b.wsbe, err = b.spawn("wsbe", b.placed(false, append(args, serviceHosts()...))...)
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,7 @@ static void begin(struct worker *w, struct conn *c)
 	uint32_t turn = w->dialled++ + (uint32_t)w->id * 3;
 	memset(c, 0, offsetof(struct conn, sent));
 	c->first = 0, c->nhead = 0;
+	c->busy = false, c->wanted = 0;
 	c->since = now_us();
 	c->fd = dial(&w->o->targets[turn / 8 % w->o->ntargets], turn);
 	if (c->fd < 0) {
@@ -95,20 +96,27 @@ static bool send_bytes(struct conn *c, const char *p, size_t n)
 	return flush(c);
 }
 
-// send_messages sends n more messages and notes the time for each.
-static bool send_messages(struct worker *w, struct conn *c, int n)
+// send_messages sends n more messages and notes the time for each: since, or 0 for now.
+static bool send_messages(struct worker *w, struct conn *c, int n, uint64_t since)
 {
 	const struct options *o = w->o;
-	uint64_t now = c->since = now_us();
+	c->since = now_us();
+	c->busy = true;
 	if (c->out != o->message) {
 		c->out = o->message;
 		c->nout = o->nmessage;
 		c->pos = 0;
 	}
 	for (int i = 0; i < n; i++)
-		c->sent[(c->first + o->depth - n + i) % o->depth] = now;
+		c->sent[(c->first + o->depth - n + i) % o->depth] = since ? since : c->since;
 	c->owe += n * o->frame;
 	return flush(c);
+}
+
+// hurries says whether every session sends as soon as it can.
+static bool hurries(const struct options *o)
+{
+	return o->mode == HTTP || o->mode == IDLE || (o->mode == ECHO && o->rate == 0);
 }
 
 // opened is called when the session is ready for its first message.
@@ -118,7 +126,7 @@ static bool opened(struct worker *w, struct conn *c)
 	c->state = OPEN;
 	count(&w->open, 1);
 	if (w->o->mode != SETUP)
-		return w->seen < RUNNING || w->o->mode == BROADCAST || send_messages(w, c, w->o->depth);
+		return w->seen < RUNNING || !hurries(w->o) || send_messages(w, c, w->o->depth, 0);
 	record(w, now_us() - c->since);
 	c->state = CLOSING;
 	return send_bytes(c, goodbye, sizeof goodbye - 1);
@@ -234,6 +242,46 @@ static int take_answers(struct worker *w, struct conn *c, const char *p, size_t 
 	return whole <= w->o->depth ? whole : -1;
 }
 
+// keep_on has the next connection of KEEP send its one request: few are under way at a time, so that what stays is that of
+// waiting connections.
+static void keep_on(struct worker *w)
+{
+	if (w->turn >= w->nconns)
+		return;
+	struct conn *c = &w->conns[w->turn++];
+	if (c->state == OPEN && !send_messages(w, c, 1, 0))
+		fail(w, c, "lost while sending");
+}
+
+// follow sends what comes after whole answers. False: that failed.
+static bool follow(struct worker *w, struct conn *c, int whole)
+{
+	uint64_t wanted = c->wanted;
+	c->busy = false, c->wanted = 0;
+	if (w->seen == STOPPED)
+		return true;
+	if (w->o->mode == KEEP)
+		keep_on(w);
+	if (w->o->rate > 0)
+		return wanted == 0 || send_messages(w, c, 1, wanted);
+	return !hurries(w->o) || w->o->mode == IDLE || send_messages(w, c, whole, 0);
+}
+
+// pace has the sessions send whose turn it is. A session that still waits for an answer sends when that has come, but
+// its time counts from now on: a proxy that stalls is not asked less.
+static void pace(struct worker *w)
+{
+	uint64_t now = now_us(), gap = 1e6 / (w->o->rate * w->nconns);
+	for (; w->due <= now; w->due += gap) {
+		struct conn *c = &w->conns[w->turn];
+		w->turn = (w->turn + 1) % w->nconns;
+		if (c->busy && c->wanted == 0)
+			c->wanted = w->due;
+		else if (c->state == OPEN && !c->busy && !send_messages(w, c, 1, 0))
+			fail(w, c, "lost while sending");
+	}
+}
+
 // consume handles n bytes from the peer. NULL, or what is wrong with them.
 static const char *consume(struct worker *w, struct conn *c, const char *p, size_t n)
 {
@@ -256,12 +304,10 @@ static const char *consume(struct worker *w, struct conn *c, const char *p, size
 	}
 	if (w->seen == OPENING && phase == OPENING)
 		return "bytes before the first message";
-	int whole = w->o->mode == HTTP ? take_answers(w, c, p, n) : take_echo(w, c, p, n);
+	int whole = w->o->mode == HTTP || w->o->mode == KEEP ? take_answers(w, c, p, n) : take_echo(w, c, p, n);
 	if (whole < 0)
 		return w->why[0] ? w->why : "wrong echo";
-	if (whole > 0 && w->o->mode != IDLE && w->o->mode != BROADCAST && w->seen < STOPPED && !send_messages(w, c, whole))
-		return "lost while sending";
-	return NULL;
+	return whole == 0 || follow(w, c, whole) ? NULL : "lost while sending";
 }
 
 // finish is called at the end of the peer's bytes.
@@ -306,7 +352,7 @@ static bool advance(struct worker *w, struct conn *c, uint32_t events)
 		c->state = HEAD;
 	}
 	if (c->state == HEAD && c->out == NULL) {
-		if (o->mode == HTTP ? !opened(w, c) : !send_bytes(c, o->upgrade, o->nupgrade)) {
+		if (o->mode == HTTP || o->mode == KEEP ? !opened(w, c) : !send_bytes(c, o->upgrade, o->nupgrade)) {
 			fail(w, c, "lost while sending");
 			return false;
 		}
@@ -344,11 +390,17 @@ static void handle(struct worker *w, struct conn *c, uint32_t events)
 static void look(struct worker *w, uint64_t *checked)
 {
 	enum phase now = atomic_load(&phase);
-	if (now >= RUNNING && w->seen < RUNNING && w->o->mode != SETUP && w->o->mode != BROADCAST)
-		for (int i = 0; i < w->nconns; i++)
-			if (w->conns[i].state == OPEN && !send_messages(w, &w->conns[i], w->o->depth))
+	if (now >= RUNNING && w->seen < RUNNING) {
+		for (int i = 0; i < w->nconns && hurries(w->o); i++)
+			if (w->conns[i].state == OPEN && !send_messages(w, &w->conns[i], w->o->depth, 0))
 				fail(w, &w->conns[i], "lost while sending");
+		for (int i = 0; i < AT_ONCE && w->o->mode == KEEP; i++)
+			keep_on(w);
+		w->due = now_us();
+	}
 	w->seen = now;
+	if (w->o->rate > 0 && w->seen >= RUNNING && w->seen < STOPPED)
+		pace(w);
 	while (w->next < w->nconns && w->opening < AT_ONCE)
 		begin(w, &w->conns[w->next++]);
 	uint64_t us = now_us();
@@ -357,7 +409,7 @@ static void look(struct worker *w, uint64_t *checked)
 	*checked = us;
 	for (int i = 0; i < w->next; i++) {
 		struct conn *c = &w->conns[i];
-		bool waits = w->o->mode == IDLE || w->seen == OPENING ? c->state != OPEN : true;
+		bool waits = w->o->mode == IDLE || w->o->mode == KEEP || w->seen == OPENING ? c->state != OPEN : true;
 		if (c->state != DEAD && waits && us - c->since > STUCK * 1000000ull)
 			fail(w, c, "no progress for 10 s");
 		if (c->state == DEAD && w->o->mode == SETUP && now < STOPPED)
@@ -374,7 +426,7 @@ void *work(void *arg)
 	w->buf = malloc(BUFFER);
 	while (w->seen != STOPPED) {
 		look(w, &checked);
-		int n = epoll_wait(w->epoll, ev, 256, w->opening < AT_ONCE && w->next < w->nconns ? 0 : 10);
+		int n = epoll_wait(w->epoll, ev, 256, w->opening < AT_ONCE && w->next < w->nconns ? 0 : w->o->rate > 0 ? 1 : 10);
 		for (int i = 0; i < n; i++)
 			handle(w, ev[i].data.ptr, ev[i].events);
 	}

@@ -1,5 +1,6 @@
 // wsbe is the backend of the bench suite: it echoes binary WebSocket messages, sends the payload of a text message as a
-// binary message to every other session, and answers every other request with 128 bytes. It does as little as a correct server can, so that what a proxy costs stands out against it.
+// binary message to every other session, and answers every other request with 128 bytes, or with N if its path ends in /N;
+// a body is read and forgotten. It does as little as a correct server can, so that what a proxy costs stands out against it.
 //
 //	wsbe -p PORT [-j THREADS] ADDRESS...
 //
@@ -27,6 +28,7 @@ enum {
 	MAX_FRAME = 4 << 20,   // bytes of one frame's payload; more closes the connection
 	MAX_NEWS = 64 << 10,   // bytes of a broadcast frame
 	READ_SIZE = 256 << 10, // bytes of the read buffer that the connections of a thread share
+	TURN = 4,              // reads of one connection before others have their turn
 	ROOM = 64 << 10,       // least space given to a read that completes an unfinished frame
 };
 
@@ -34,15 +36,18 @@ enum {
 struct conn {
 	int fd;
 	bool ws;                 // the 101 was sent: frames from here on
-	bool closing;            // close once everything queued is written
+	bool closing;            // close once everything queued is written and the request's body has come
 	char *in;                // bytes of an unfinished head or frame; NULL: none yet
 	size_t nin, cap;
 	char *out;               // bytes the socket did not take; while there are any, nothing is read
 	size_t nout, outpos;
+	size_t filler;           // bytes of an answer's body that come after out
+	size_t body;             // bytes still to come of the body of the request that was answered
 	struct conn *next, **prev; // the sessions of the thread
 };
 
 static __thread struct conn *sessions;
+static __thread int poller; // the epoll of the thread
 
 // What is broadcast. Written by the thread that was told to, before it wakes all; the teller waits for the end before
 // it tells again.
@@ -56,6 +61,8 @@ static int wake[64]; // an eventfd per thread
 static const char body128[] =
 	"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 128\r\n\r\n"
 	"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+
+static char filler[256 << 10]; // what long bodies are made of
 
 static char *addresses[MAX_LISTEN];
 static int naddresses, port, threads = 1;
@@ -78,10 +85,12 @@ static void drop(struct conn *c)
 	free(c);
 }
 
+static bool pending(const struct conn *c) { return c->nout > 0 || c->filler > 0; }
+
 // send_all writes p and queues what the socket does not take. False: the connection is lost.
 static bool send_all(struct conn *c, const char *p, size_t n)
 {
-	while (n > 0 && c->nout == 0) {
+	while (n > 0 && !pending(c)) {
 		ssize_t w = write(c->fd, p, n);
 		if (w < 0 && errno == EAGAIN)
 			break;
@@ -108,7 +117,39 @@ static bool flush_out(struct conn *c)
 	free(c->out);
 	c->out = NULL;
 	c->nout = c->outpos = 0;
+	while (c->filler > 0) {
+		ssize_t w = write(c->fd, filler, c->filler < sizeof filler ? c->filler : sizeof filler);
+		if (w < 0)
+			return errno == EAGAIN;
+		c->filler -= w;
+	}
 	return true;
+}
+
+// path_number is the number that the path of a request ends in, or 0.
+static size_t path_number(const char *head, const char *end)
+{
+	const char *path = memchr(head, ' ', end - head), *stop = path ? memchr(path + 1, ' ', end - path - 1) : NULL;
+	const char *slash = stop ? memrchr(path, '/', stop - path) : NULL;
+	return slash ? strtoul(slash + 1, NULL, 10) : 0;
+}
+
+// answer_plain answers a request that wants no WebSocket.
+static bool answer_plain(struct conn *c, const char *head, const char *end)
+{
+	size_t n, size = path_number(head, end);
+	const char *connection = field(head, end, "Connection", &n);
+	c->closing = connection && n == 5 && strncasecmp(connection, "close", 5) == 0;
+	const char *length = field(head, end, "Content-Length", &n);
+	c->body = length ? strtoul(length, NULL, 10) : 0;
+	if (size == 0)
+		return send_all(c, body128, sizeof body128 - 1);
+	char reply[128];
+	int len = snprintf(reply, sizeof reply, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n\r\n", size);
+	if (!send_all(c, reply, len))
+		return false;
+	c->filler += size;
+	return c->nout > 0 || flush_out(c);
 }
 
 // answer handles one request whose head is [head, end). RFC 6455, section 4.2.2, for the upgrade.
@@ -117,11 +158,8 @@ static bool answer(struct conn *c, const char *head, const char *end)
 	size_t n, nkey;
 	const char *up = field(head, end, "Upgrade", &n);
 	const char *key = field(head, end, "Sec-WebSocket-Key", &nkey);
-	if (!up || n != 9 || strncasecmp(up, "websocket", 9) != 0 || !key || nkey != 24) {
-		const char *connection = field(head, end, "Connection", &n);
-		c->closing = connection && n == 5 && strncasecmp(connection, "close", 5) == 0;
-		return send_all(c, body128, sizeof body128 - 1);
-	}
+	if (!up || n != 9 || strncasecmp(up, "websocket", 9) != 0 || !key || nkey != 24)
+		return answer_plain(c, head, end);
 	char buf[64], reply[256];
 	unsigned char sum[SHA_DIGEST_LENGTH], accept[32];
 	memcpy(buf, key, 24);
@@ -231,7 +269,11 @@ static char *frames(struct conn *c, char *p, char *end)
 // consume handles [p, end) and keeps the unfinished rest in c->in. False: the connection must go.
 static bool consume(struct conn *c, char *p, char *end)
 {
-	while (!c->ws && p < end && !c->closing) {
+	while (!c->ws && p < end) {
+		size_t body = c->body < (size_t)(end - p) ? c->body : (size_t)(end - p);
+		c->body -= body, p += body;
+		if (p == end || c->closing || c->filler > 0)
+			break;
 		char *stop = memmem(p, end - p, "\r\n\r\n", 4);
 		if (!stop)
 			break;
@@ -254,12 +296,24 @@ static bool consume(struct conn *c, char *p, char *end)
 	return c->ws || rest < 16384;
 }
 
-// serve reads until the socket is empty or the peer does not take our answers. False: the connection must go.
+// rearm has the events of c come again, after those of the others.
+static void rearm(struct conn *c)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
+	epoll_ctl(poller, EPOLL_CTL_MOD, c->fd, &e);
+}
+
+// serve reads until the socket is empty, or the peer does not take our answers, or it is the turn of others.
+// False: the connection must go.
 static bool serve(struct conn *c, uint32_t events, char *shared)
 {
-	if (c->nout > 0 && !flush_out(c))
+	if (pending(c) && (!flush_out(c) || (!pending(c) && c->nin && !consume(c, c->in, c->in + c->nin))))
 		return false;
-	while (c->nout == 0 && !c->closing) {
+	for (int turn = 0; !pending(c) && (!c->closing || c->body > 0); turn++) {
+		if (turn == TURN) {
+			rearm(c);
+			break;
+		}
 		char *base = c->nin ? c->in : shared;
 		size_t room = c->nin ? c->cap - c->nin : READ_SIZE;
 		ssize_t n = read(c->fd, base + c->nin, room);
@@ -270,7 +324,7 @@ static bool serve(struct conn *c, uint32_t events, char *shared)
 		if ((size_t)n < room && !(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
 			break;
 	}
-	return !(c->closing && c->nout == 0);
+	return !(c->closing && !pending(c) && c->body == 0);
 }
 
 static int listen_on(const char *address)
@@ -301,7 +355,7 @@ static void accept_all(int ep, int listener)
 
 static void *work(void *arg)
 {
-	int *listeners = arg, ep = epoll_create1(0), news_fd = listeners[naddresses];
+	int *listeners = arg, ep = poller = epoll_create1(0), news_fd = listeners[naddresses];
 	struct epoll_event w = {.events = EPOLLIN, .data.ptr = &news_fd};
 	epoll_ctl(ep, EPOLL_CTL_ADD, news_fd, &w);
 	char *shared = malloc(READ_SIZE);

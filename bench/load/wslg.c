@@ -2,9 +2,10 @@
 //
 //	wslg MODE [options] ADDRESS:PORT...
 //
-// MODE is echo (every session keeps -d messages of -s bytes in flight), http (every connection one GET after the other),
-// setup (-n at a time: connect, upgrade, Close both ways, again), idle (open -n sessions, one echo each, hold until
-// standard input ends) or broadcast (the service, told at the address of -b, sends -s bytes to -n sessions; again when
+// MODE is echo (every session keeps -d messages of -s bytes in flight, or with -r sends so many a second), http (every
+// connection one request after the other: GET, or POST of -B bytes), setup (-n at a time: connect, upgrade, Close both ways,
+// again), idle (open -n sessions, one echo each, hold until standard input ends), keep (the same with HTTP connections and
+// one request each) or broadcast (the service, told at the address of -b, sends -s bytes to -n sessions; again when
 // all have them). It answers with JSON lines; every byte that comes back is checked.
 #define _GNU_SOURCE
 #include "wslg.h"
@@ -15,17 +16,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 _Atomic enum phase phase = OPENING;
 
-static const char *modes[] = {"echo", "http", "setup", "idle", "broadcast"};
+static const char *modes[] = {"echo", "http", "setup", "idle", "broadcast", "keep"};
 
 static void usage(void)
 {
-	fprintf(stderr, "usage: wslg echo|http|setup|idle|broadcast [-n CONNECTIONS] [-s BYTES] [-d DEPTH] [-w WARM_SECONDS] [-t SECONDS]\n"
-					"            [-j THREADS] [-p PATH] [-H HOST] [-T (TLS)] [-b ADDRESS:PORT] [-c NAME=PID,PID...]... ADDRESS:PORT...\n");
+	fprintf(stderr, "usage: wslg echo|http|setup|idle|broadcast|keep [-n CONNECTIONS] [-s BYTES] [-d DEPTH] [-r RATE] [-B BYTES]\n"
+					"            [-w WARM_SECONDS] [-t SECONDS] [-j THREADS] [-p PATH] [-H HOST] [-T (TLS)] [-b ADDRESS:PORT] [-c NAME=PID,PID...]... ADDRESS:PORT...\n");
 	exit(2);
 }
 
@@ -51,13 +53,26 @@ static size_t frame(unsigned char *p, size_t n, bool masked)
 	return head;
 }
 
+static void prepare_request(struct options *o)
+{
+	char *p;
+	size_t n;
+	if (o->body == 0)
+		n = asprintf(&p, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", o->path, o->host);
+	else
+		n = asprintf(&p, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n",
+			o->path, o->host, o->body);
+	p = realloc(p, n + o->body);
+	memset(p + n, 'x', o->body);
+	o->nmessage = o->frame = n + o->body;
+	o->message = p;
+}
+
 // prepare writes down once what is sent and what must come back, so that the loops only copy and compare.
 static void prepare(struct options *o)
 {
-	if (o->mode == HTTP) {
-		char *p;
-		o->nmessage = o->frame = asprintf(&p, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", o->path, o->host);
-		o->message = p;
+	if (o->mode == HTTP || o->mode == KEEP) {
+		prepare_request(o);
 		return;
 	}
 	o->nupgrade = asprintf(&o->upgrade, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -252,16 +267,18 @@ int main(int argc, char **argv)
 	struct group groups[8] = {0};
 	char *control = NULL;
 	int ngroups = 0, mode = 0;
-	while (argc > 1 && mode < 5 && strcmp(argv[1], modes[mode]) != 0)
+	while (argc > 1 && mode <= KEEP && strcmp(argv[1], modes[mode]) != 0)
 		mode++;
-	if (argc < 3 || mode == 5)
+	if (argc < 3 || mode > KEEP)
 		usage();
 	o.mode = mode;
-	for (int c; (c = getopt(argc - 1, argv + 1, "n:s:d:w:t:j:p:H:c:b:T")) != -1;) {
+	for (int c; (c = getopt(argc - 1, argv + 1, "n:s:d:r:B:w:t:j:p:H:c:b:T")) != -1;) {
 		switch (c) {
 		case 'n': o.conns = atoi(optarg); break;
 		case 's': o.size = atoi(optarg); break;
 		case 'd': o.depth = atoi(optarg); break;
+		case 'r': o.rate = atof(optarg); break;
+		case 'B': o.body = atoi(optarg); break;
 		case 'w': o.warm = atof(optarg); break;
 		case 't': o.seconds = atof(optarg); break;
 		case 'j': o.threads = atoi(optarg); break;
@@ -277,17 +294,21 @@ int main(int argc, char **argv)
 		}
 	}
 	if (o.mode != ECHO)
+		o.rate = 0;
+	if (o.mode != ECHO || o.rate > 0)
 		o.depth = 1;
+	if (o.rate > 0) // what is measured is short: waiting for a CPU here must not count. Only root may.
+		(void)setpriority(PRIO_PROCESS, 0, -10);
 	o.ntargets = argc - 1 - optind;
 	if (o.ntargets < 1 || o.threads < 1 || o.threads > 64 || o.conns < o.threads || o.size < 0 || o.size > 1 << 20 ||
-		o.depth < 1 || o.depth > 1024)
+		o.body < 0 || o.body > 1 << 20 || o.rate < 0 || (o.rate > 0 && o.rate < 1) || o.depth < 1 || o.depth > 1024)
 		usage();
 	o.targets = calloc(o.ntargets, sizeof *o.targets);
 	for (int i = 0; i < o.ntargets; i++)
 		o.targets[i] = parse_target(argv[1 + optind + i]);
 	prepare(&o);
 	signal(SIGPIPE, SIG_IGN);
-	alarm(o.mode == IDLE ? 120 : 60 + o.warm + o.seconds); // whatever happens
+	alarm(o.mode == IDLE || o.mode == KEEP ? 120 : 60 + o.warm + o.seconds); // whatever happens
 	if (o.mode == BROADCAST) {
 		if (!control)
 			usage();
@@ -306,14 +327,14 @@ int main(int argc, char **argv)
 			first_error(w, o.threads));
 		return 1;
 	}
-	if (o.mode == IDLE)
+	if (o.mode == IDLE || o.mode == KEEP)
 		report_idle(w, &o);
 	else
 		measure(w, &o, groups, ngroups);
 	phase = STOPPED;
 	for (int i = 0; i < o.threads; i++)
 		pthread_join(ids[i], NULL);
-	if (o.mode != IDLE)
+	if (o.mode != IDLE && o.mode != KEEP)
 		report_latency(w, &o);
 	return 0;
 }

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum mode { ECHO, HTTP, SETUP, IDLE, BROADCAST };
+enum mode { ECHO, HTTP, SETUP, IDLE, BROADCAST, KEEP };
 enum phase { OPENING, RUNNING, MEASURING, STOPPED };
 enum state { DEAD, CONNECTING, TLS, HEAD, OPEN, CLOSING };
 
@@ -26,6 +26,8 @@ struct options {
 	const char *path, *host;
 	struct sockaddr_in *targets;
 	int ntargets, conns, size, depth, threads;
+	int body;    // bytes that an HTTP request brings; 0: a GET
+	double rate; // messages a second of each session; 0: the next when the last has come back
 	double warm, seconds;
 	SSL_CTX *tls;           // NULL: plain
 	const char *message;    // what a session sends, over and over: depth frames, or one HTTP request
@@ -49,6 +51,8 @@ struct conn {
 	uint64_t since;            // microseconds: start of the handshake, or last progress
 	uint64_t *sent;            // when the messages in flight were sent, a ring of depth
 	int first;                 // index of the oldest in sent
+	bool busy;                 // paced: a message is in flight
+	uint64_t wanted;           // paced: since when the next is due, because one is in flight; 0: it is not
 	char *head;                // an unfinished response head
 	size_t nhead;
 };
@@ -58,6 +62,8 @@ struct worker {
 	const struct options *o;
 	struct conn *conns;
 	int nconns, next, opening, epoll, id;
+	int turn;     // paced and KEEP: the connection that sends next
+	uint64_t due; // paced: when
 	uint32_t dialled;
 	char *buf;
 	enum phase seen;
