@@ -25,14 +25,14 @@ type Body struct {
 	link   *link
 	in     **buffer // the connection's: bytes behind the body stay in it
 	cursor Cursor
-	kind   Kind
+	kind   Kind          // constant, as the fields above
 	wait   time.Duration // bounds each wait for the peer; zero: for ever
 	size   int           // of the buffer for the next read: it follows what comes
 
 	pending []byte // content that was decoded in place and not handed out: a part of *in
 	err     error  // final; io.EOF after the whole body
 	before  func() error
-	ended   func(error) // called once when the body has come whole (nil) or cannot any more
+	ended   func() // called once when the body has come whole
 
 	done  atomic.Bool  // all of it has come
 	left  atomic.Int64 // content that is still to come, of a known length; -1: unknown
@@ -89,7 +89,9 @@ func (b *Body) Next() ([]byte, error) {
 			return nil, b.err
 		}
 		if len((*b.in).bytes()) == 0 {
-			b.fill()
+			if err := b.fill(); err != nil {
+				return nil, err
+			}
 		}
 		b.decode()
 	}
@@ -99,10 +101,8 @@ func (b *Body) Next() ([]byte, error) {
 	return p, nil
 }
 
-// more tells whether Next would return something, if only io.EOF, without a wait.
-func (b *Body) more() bool {
-	return len(b.pending) > 0 || b.err != nil || len((*b.in).bytes()) > 0
-}
+// more tells whether Next returns, if only an error, without a wait.
+func (b *Body) more() bool { return len(b.pending) > 0 || b.err != nil }
 
 // Whole returns all of the body if it has come already, and counts it as read; it never waits. It is valid until the
 // exchange ends. ok is false, and nothing is lost, for a body that is not complete.
@@ -149,8 +149,7 @@ func (b *Body) readDirect(p []byte) (int, error) {
 		b.passed(int64(n))
 		return n, nil
 	}
-	b.broke(err)
-	return 0, b.err
+	return 0, b.broke(err)
 }
 
 // passed notes that n bytes of content went past the buffer.
@@ -178,7 +177,7 @@ func (b *Body) wire(p []byte) (int, error) {
 }
 
 // fill reads once into the connection's empty buffer. A stream of small events does not hold a large one.
-func (b *Body) fill() {
+func (b *Body) fill() error {
 	if in := *b.in; in == nil || len(in.p) != b.size {
 		in.free()
 		*b.in = newBuffer(b.size)
@@ -189,12 +188,13 @@ func (b *Body) fill() {
 	in.w = n
 	switch {
 	case n == 0:
-		b.broke(err)
+		return b.broke(err)
 	case n == b.size && b.size < bodyBuffer:
 		b.size *= 4
 	case n < b.size/16 && b.size > headBuffer:
 		b.size /= 4
 	}
+	return nil
 }
 
 // decode takes the body's bytes off the connection's buffer, and leaves the content of them, chunked coding removed, in
@@ -206,7 +206,7 @@ func (b *Body) decode() {
 	for b.err == nil {
 		piece, n, err := b.cursor.Next(p[used:])
 		if err != nil {
-			b.fail(err)
+			b.err = err
 			break
 		}
 		if piece == Data {
@@ -218,10 +218,7 @@ func (b *Body) decode() {
 				b.left.Add(-int64(n))
 			}
 		}
-		used += n
-		if b.cursor.Done() {
-			b.end()
-		} else if used == len(p) {
+		if used += n; used == len(p) || b.cursor.Done() {
 			break
 		}
 	}
@@ -231,19 +228,24 @@ func (b *Body) decode() {
 	if in != nil {
 		in.take(used)
 	}
+	if b.err == nil && b.cursor.Done() {
+		b.end()
+	}
 }
 
-// broke is a connection that gives no more.
-func (b *Body) broke(err error) {
-	if !errors.Is(err, io.EOF) {
-		b.fail(fmt.Errorf("body: %w", err))
-		return
+// broke is a connection that gives no more. A read that was cut short may be taken up again.
+func (b *Body) broke(err error) error {
+	if errors.Is(err, errStopped) {
+		return err
 	}
-	if err := b.cursor.EOF(); err != nil {
-		b.fail(fmt.Errorf("body: %w", err))
-		return
+	if errors.Is(err, io.EOF) {
+		if err = b.cursor.EOF(); err == nil {
+			b.end()
+			return b.err
+		}
 	}
-	b.end()
+	b.err = fmt.Errorf("body: %w", err)
+	return b.err
 }
 
 // end is a body that has come whole.
@@ -251,19 +253,9 @@ func (b *Body) end() {
 	b.err = io.EOF
 	b.done.Store(true)
 	b.left.Store(0)
-	b.tell(nil)
-}
-
-func (b *Body) fail(err error) {
-	b.err = err
-	b.tell(err)
-}
-
-// tell calls ended, once.
-func (b *Body) tell(err error) {
 	if f := b.ended; f != nil {
 		b.ended = nil
-		f(err)
+		f()
 	}
 }
 

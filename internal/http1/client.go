@@ -72,10 +72,13 @@ func (c *ClientConn) Writer(f Framing) *BodyWriter {
 }
 
 // ReadResponse reads the head of the next answer to the request, which had that method. After an interim answer (1xx) it is called
-// again; after a 101 comes [ClientConn.TakeOver]; else [ClientConn.Body] is next. It waits for at most wait; zero: for ever.
+// again; after a 101 comes [ClientConn.TakeOver]; else [ClientConn.Body] is next. Each wait for more of it is at most wait; zero: for
+// ever. An [Upload] that makes progress renews it.
 // The error is an [*Error] for a head that is malformed or too large, else what the connection says; see
 // [ClientConn.Repeatable].
 func (c *ClientConn) ReadResponse(method string, r *Response, wait time.Duration) error {
+	c.answering(wait)
+	defer c.answering(0)
 	for from := 0; ; {
 		p := c.in.bytes()
 		if end, ok := HeadEnd(p, from); ok && end <= maxAnswerHead {
@@ -141,8 +144,7 @@ func (c *ClientConn) SetLimit(t time.Time) { c.setLimit(t) }
 
 // Abort ends every wait on the connection, now and later, with err. The connection is not used for another request.
 func (c *ClientConn) Abort(err error) {
-	c.cutRead(err)
-	c.cutWrite(err)
+	c.cut(err, true, true)
 }
 
 // Reusable tells whether the connection can carry another request: the request has left whole, its final answer has been read to

@@ -245,7 +245,7 @@ func (x *Exchange) Done() bool {
 	ended := x.body.Ended()
 	switch {
 	case x.persist && !ended:
-		c.mend()
+		c.mend(true, true)
 		c.setLimit(time.Now().Add(c.options.unreadTimeout()))
 		ended = x.body.discard(c.options.maxUnread())
 		c.setLimit(time.Time{})
@@ -257,7 +257,7 @@ func (x *Exchange) Done() bool {
 		c.linger()
 		return false
 	}
-	c.mend()
+	c.mend(true, true)
 	if len(c.in.bytes()) == 0 {
 		c.release()
 	}
@@ -271,14 +271,17 @@ func (x *Exchange) breakOff() {
 	if x.status == 0 || x.out.kind != UntilClose {
 		return
 	}
-	if t, ok := x.conn.conn.(interface{ SetLinger(sec int) error }); ok {
+	switch t := x.conn.conn.(type) {
+	case interface{ SetLinger(sec int) error }: // TCP
 		_ = t.SetLinger(0) // RST
+	case interface{ Abort() }: // of a loop
+		t.Abort()
 	}
 }
 
 // Watch calls gone, once and from elsewhere, when the client goes away while the exchange is under way: it closes or resets
-// its connection, or breaks off its body. gone must not wait. Watch comes before the body is read in another place; with
-// a body that has not ended it begins when that has. A client that sends the next request meanwhile is not watched further.
+// its connection. gone must not wait. Watch comes before the body is read in another place, and begins when the body has ended: who
+// reads that learns himself. A client that sends the next request meanwhile is not watched further.
 func (x *Exchange) Watch(r loop.Runner, gone func(error)) { x.watch.start(x, r, gone) }
 
 // Unwatch ends Watch: gone is not running when it returns, nor called later. Done and TakeOver do it too.

@@ -22,6 +22,7 @@ type link struct {
 	limit      time.Time // no wait goes beyond it; zero: none
 	readCut    error     // why no read may begin or go on; nil: it may
 	writeCut   error
+	renew      time.Duration // what extend gives; zero: nothing
 }
 
 // read reads once. It waits for wait, or up to an eighth or a second longer; zero: for ever. A wait that has ended so is
@@ -116,14 +117,21 @@ func (l *link) setLimit(t time.Time) {
 	l.limit = t
 }
 
-// extend gives a read that is under way, or the next one, wait from now on.
-func (l *link) extend(wait time.Duration) {
+// answering bounds the reads to come by wait, and lets extend renew that for the one under way; zero: neither.
+func (l *link) answering(wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.readCut != nil {
+	l.renew = wait
+}
+
+// extend renews the bound on a read that waits for an answer.
+func (l *link) extend() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.readCut != nil || l.renew == 0 {
 		return
 	}
-	if t, change := l.deadline(l.readUntil, wait); change {
+	if t, change := l.deadline(l.readUntil, l.renew); change {
 		l.readUntil = t
 		_ = l.conn.SetReadDeadline(t) // fails on a closed connection only: the read tells
 	}
@@ -136,31 +144,35 @@ func (l *link) expired() bool {
 	return l.writeCut != nil || !l.limit.IsZero() && !time.Now().Before(l.limit)
 }
 
-// cutRead ends the read that is under way, and those to come, with err. The first reason stays.
-func (l *link) cutRead(err error) {
+// cut ends the reads, the writes or both that are under way, and those to come, with err. The first reason stays.
+func (l *link) cut(err error, reads, writes bool) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.readCut == nil {
+	reads, writes = reads && l.readCut == nil, writes && l.writeCut == nil
+	if reads {
 		l.readCut, l.readUntil = err, past
+	}
+	if writes {
+		l.writeCut, l.writeUntil = err, past
+	}
+	l.mu.Unlock() // before the deadlines: on a loop, who waits may go on within the call
+	if reads {
 		_ = l.conn.SetReadDeadline(past)
 	}
-}
-
-// cutWrite ends the write that is under way, and those to come, with err.
-func (l *link) cutWrite(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.writeCut == nil {
-		l.writeCut, l.writeUntil = err, past
+	if writes {
 		_ = l.conn.SetWriteDeadline(past)
 	}
 }
 
-// mend lets reads go on after a cut.
-func (l *link) mend() {
+// mend lets reads and writes go on after a cut.
+func (l *link) mend(reads, writes bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.readCut = nil
+	if reads {
+		l.readCut = nil
+	}
+	if writes {
+		l.writeCut = nil
+	}
 }
 
 // clear takes the deadlines off the connection: it goes to somebody else.

@@ -121,13 +121,14 @@ func (c *ServerConn) Next() (*Exchange, error) {
 		if n > 0 {
 			continue
 		}
+		begun := emptyLines(c.in.bytes()) < from
 		c.release()
 		switch timeout := errors.Is(err, os.ErrDeadlineExceeded); {
-		case timeout && from > 0:
+		case timeout && begun:
 			return c.refuse(&Error{Status: http.StatusRequestTimeout, Reason: "head not complete in time"})
 		case timeout:
 			return nil, ErrIdle
-		case from > 0 && errors.Is(err, io.EOF):
+		case begun && errors.Is(err, io.EOF):
 			return nil, fmt.Errorf("request: %w", io.ErrUnexpectedEOF)
 		}
 		return nil, err
@@ -203,7 +204,7 @@ func (c *ServerConn) Close() error {
 // overtake the answer (RFC 9112, section 9.6). Then it closes.
 func (c *ServerConn) linger() {
 	if w, ok := c.conn.(interface{ CloseWrite() error }); ok && w.CloseWrite() == nil {
-		c.mend()
+		c.mend(true, true)
 		c.setLimit(time.Now().Add(c.options.unreadTimeout()))
 		c.in = c.in.room(readBuffer)
 		for most := c.options.maxUnread(); most > 0; {

@@ -1,17 +1,74 @@
 package http1
 
-import "github.com/fairlead-gateway/fairlead/internal/loop"
+import (
+	"errors"
+	"os"
+	"sync/atomic"
 
-// An Upload sends a request's body beside the code that waits for the answer.
+	"github.com/fairlead-gateway/fairlead/internal/loop"
+)
+
+// errStopped ends an upload that nobody needs any more.
+var errStopped = errors.New("http1: the exchange has ended before the request's body")
+
+// An Upload sends a request's body beside the code that waits for the answer. Its owner is that code.
 type Upload struct {
+	c    *ClientConn
+	src  Source
 	gate loop.Gate
+
+	over atomic.Bool // it has ended
+	err  error       // why; nil: the body has been sent whole. Readable when over
 }
 
-// Upload sends the body of the request whose head has been sent, framed as f, in a place of its own that r gives. While the answer
-// is waited for, each piece gives the service the wait of ReadResponse anew. If the body cannot be read, the connection is aborted with the
-// reason, a [*SourceError]; if it cannot be sent, sending ends, and the answer, which may be on its way, tells more.
-func (c *ClientConn) Upload(r loop.Runner, src Source, f Framing) *Upload { panic("not written") }
+// Upload sends the body of the request whose head has been sent, framed as f, in a place of its own that r gives. While the
+// answer is waited for, each piece renews the wait of ReadResponse. If the body cannot be read, the connection is aborted
+// with the reason, a [*SourceError]; if it cannot be sent, sending ends, and the answer, which may be on its way, tells
+// more. Stop must be called before the connection goes back to a Pool, and before src's exchange ends.
+func (c *ClientConn) Upload(r loop.Runner, src Source, f Framing) *Upload {
+	u := &Upload{c: c, src: src}
+	c.Writer(f)
+	r.Go(u.run)
+	return u
+}
 
-// Stop ends the upload, if it has not ended, and waits for that. It tells whether the body has been sent whole. It is called once, when the answer
-// has been passed on or will not come.
-func (u *Upload) Stop(r loop.Runner) bool { panic("not written") }
+func (u *Upload) run(loop.Runner) {
+	err := copyBody(&u.c.out, u.src, u.c.extend)
+	var unread *SourceError
+	switch {
+	case errors.Is(err, errStopped): // by Stop
+	case errors.As(err, &unread), errors.Is(err, os.ErrDeadlineExceeded):
+		u.c.Abort(err)
+	}
+	u.err = err
+	u.over.Store(true)
+	u.gate.Open()
+}
+
+// Stop ends the upload, if it has not ended, and returns when it has. The error is nil if the body has been sent whole; else the
+// connection is not Reusable.
+func (u *Upload) Stop(r loop.Runner) error {
+	b := bodyOf(u.src)
+	stopped := !u.over.Load()
+	if stopped {
+		if b != nil {
+			b.link.cut(errStopped, true, false)
+		} else if s, ok := u.src.(interface{ Stop(error) }); ok {
+			s.Stop(errStopped)
+		}
+		u.c.cut(errStopped, false, true)
+	}
+	u.gate.Wait(r)
+	if stopped {
+		if b != nil {
+			b.link.mend(true, false)
+		}
+		if u.err == nil { // it was about to end anyway
+			u.c.mend(false, true)
+		}
+	}
+	return u.err
+}
+
+// Over tells whether the upload has ended, well or not.
+func (u *Upload) Over() bool { return u.over.Load() }

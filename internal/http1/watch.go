@@ -44,11 +44,7 @@ func (w *watch) start(x *Exchange, r loop.Runner, gone func(error)) {
 		w.read()
 		return
 	}
-	x.body.ended = func(err error) {
-		if err == nil {
-			w.read()
-		}
-	}
+	x.body.ended = w.read
 }
 
 // hangupOf is what can tell of c that its peer has gone, nil if nothing can.
@@ -100,9 +96,9 @@ func (w *watch) stop() {
 	w.mu.Unlock()
 	if reading {
 		if !ended {
-			c.cutRead(errUnwatched)
+			c.cut(errUnwatched, true, false)
 			w.gate.Wait(w.runner)
-			c.mend()
+			c.mend(true, false)
 		}
 		if len(w.ahead.bytes()) > 0 {
 			c.in.free() // there was nothing in it
