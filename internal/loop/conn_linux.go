@@ -258,11 +258,37 @@ func (c *Conn) Abort() {
 // release has fibers that wait see the end.
 func (c *Conn) release() {
 	if fb := c.reader; fb != nil {
-		fb.wake()
+		fb.wakeSoon()
 	}
 	if fb := c.writer; fb != nil {
-		fb.wake()
+		fb.wakeSoon()
 	}
+}
+
+// Alive reports whether an idle connection can still be used: its peer has neither ended it nor sent anything. What has come
+// of TLS itself is taken.
+func (c *Conn) Alive() bool {
+	if c.closed || c.closing || c.given {
+		return false
+	}
+	s := c.socket()
+	if s.drain {
+		return false
+	}
+	if !s.told && (c.tls == nil || c.s.(*tlsStream).fed) {
+		return true // nothing has come since it was read last
+	}
+	var one [1]byte
+	n, err := c.s.Read(one[:])
+	return n == 0 && err == ErrAgain //nolint:errorlint // it is our own, as it is
+}
+
+// SetLinger with 0 has Close reset the connection.
+func (c *Conn) SetLinger(sec int) error {
+	if err := c.usable(time.Time{}); err != nil {
+		return err
+	}
+	return unix.SetsockoptLinger(int(c.socket().fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(sec)})
 }
 
 // LocalAddr is a *net.TCPAddr, asked of the kernel; nil once the connection is closed.

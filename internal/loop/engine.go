@@ -32,6 +32,7 @@ type Engine struct {
 	// Constant once it has started.
 	loops  []*Loop // empty: pumps
 	stop   chan struct{}
+	ended  chan struct{} // closed when the loops have ended
 	closed sync.WaitGroup
 
 	cryptoOnce sync.Once
@@ -46,7 +47,7 @@ func Open(o Options) *Engine {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{opts: o, stop: make(chan struct{})}
+	return &Engine{opts: o, stop: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // Loop returns the loop for one session: both of its streams are to be attached to it. Any goroutine.
@@ -88,6 +89,7 @@ func (e *Engine) Close() {
 		}
 	}
 	e.closed.Wait()
+	close(e.ended)
 }
 
 // Attach makes c a Stream of l, and owns it from now on: nobody else may use c any more. A TCP connection, or TLS whose

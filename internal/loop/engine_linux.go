@@ -2,11 +2,13 @@ package loop
 
 import (
 	"errors"
+	"iter"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -172,4 +174,34 @@ func cgroupQuota(read func(string) ([]byte, error)) (int, error) {
 		return 0, errNoQuota
 	}
 	return least, nil
+}
+
+// Each calls f on every loop, and returns when all have. Any goroutine but a loop. A loop that has ended is left out.
+func (e *Engine) Each(f func(l *Loop)) {
+	if !e.Polled() {
+		return
+	}
+	var all sync.WaitGroup
+	for _, l := range e.loops {
+		done := make(chan struct{})
+		l.Post(func() { f(l); close(done) })
+		all.Go(func() {
+			select {
+			case <-done:
+			case <-e.ended:
+			}
+		})
+	}
+	all.Wait()
+}
+
+// Handlers yields the Handler of every stream of the loop; an attended connection is its own. On the loop only.
+func (l *Loop) Handlers() iter.Seq[Handler] {
+	return func(yield func(Handler) bool) {
+		for i := range l.p.slots {
+			if s := l.p.slots[i].s; s != nil && s.h != nil && !yield(s.h) {
+				return
+			}
+		}
+	}
 }

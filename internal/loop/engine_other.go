@@ -5,6 +5,7 @@ package loop
 import (
 	"crypto/tls"
 	"errors"
+	"iter"
 	"net"
 	"net/netip"
 	"time"
@@ -37,6 +38,9 @@ func (*Conn) Peer() netip.AddrPort   { return netip.AddrPort{} }
 func (*Conn) SetPeer(netip.AddrPort) {}
 func (*Conn) TLS() *tls.Conn         { return nil }
 
+func (*Conn) Alive() bool         { return false }
+func (*Conn) SetLinger(int) error { return errors.ErrUnsupported }
+
 // Leave is never called here.
 func (*Conn) Leave() (net.Conn, error) { return nil, errors.ErrUnsupported }
 
@@ -51,6 +55,12 @@ func (e *Engine) Listen(*net.TCPListener, ListenOptions) (*Listener, error) {
 	e.start.Do(e.run)
 	return nil, errors.ErrUnsupported
 }
+
+// Each calls nothing: there are no loops.
+func (*Engine) Each(func(*Loop)) {}
+
+// Handlers yields nothing.
+func (*Loop) Handlers() iter.Seq[Handler] { return func(func(Handler) bool) {} }
 
 // Go is never called here.
 func (*Loop) Go(func(Runner)) { panic("loop: it does not poll") }

@@ -67,9 +67,14 @@ func (fb *fiber) wake() {
 		fb.resume()
 		return
 	}
+	fb.wakeSoon()
+}
+
+// wakeSoon has the fiber go on when the caller, who may hold a lock, is done.
+func (fb *fiber) wakeSoon() {
 	if !fb.due {
 		fb.due = true
-		p.ready = append(p.ready, fb)
+		fb.l.p.ready = append(fb.l.p.ready, fb)
 	}
 }
 
@@ -114,7 +119,7 @@ func (fb *fiber) arm(deadline time.Time) {
 	default:
 		fb.late = true
 		if fb.parked {
-			fb.wake()
+			fb.wakeSoon()
 		}
 	}
 }

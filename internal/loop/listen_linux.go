@@ -204,7 +204,9 @@ func (a *acceptor) take(fd int32, peer netip.AddrPort) {
 	e := a.ln.engine
 	e.next.Add(1)
 	l := e.lightest(a.l)
+	l.p.load.Add(1) // until it is registered
 	begin := func() {
+		l.p.load.Add(-1)
 		c := l.newConn(fd, peer)
 		if opts.Before == nil {
 			opts.Accept(c)
@@ -275,7 +277,8 @@ func (c *Conn) handshakeAsServer(ln *Listener) {
 		e, fd, peer := ln.engine, c.take(), c.peer
 		e.next.Add(1)
 		to := e.lightest(l)
-		to.Post(func() { opts.Accept(to.newTLSConn(tc, w, fd, peer)) })
+		to.p.load.Add(1) // until it is registered
+		to.Post(func() { to.p.load.Add(-1); opts.Accept(to.newTLSConn(tc, w, fd, peer)) })
 	})
 }
 

@@ -30,7 +30,7 @@ type poller struct {
 	stale int64 // events that came for a slot which has changed hands
 
 	listeners map[int32]*acceptor // by slot
-	load      atomic.Int64        // sockets that are registered
+	load      atomic.Int64        // sockets that are registered, or are to be
 
 	// Fibers; see fiber_linux.go.
 	current *fiber   // which runs; nil: none
