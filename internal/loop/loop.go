@@ -138,6 +138,9 @@ func (l *Loop) Clock() time.Duration {
 // Now is Clock as a time of day.
 func (l *Loop) Now() time.Time { return l.start.Add(l.Clock()) }
 
+// Date is the time of day at which Clock was at. Any goroutine.
+func (l *Loop) Date(at time.Duration) time.Time { return time.Now().Add(at - time.Since(l.start)) }
+
 // BufferSize is the size of a Loop's buffer in bytes.
 const BufferSize = 64 << 10
 
@@ -164,8 +167,9 @@ type Timer struct {
 	h Handler
 	t *time.Timer // without a poller
 
+	due time.Duration // the Clock for which it is set; 0: it is not
+
 	// In the wheel of the poller.
-	when       int64 // tick
 	next, prev *Timer
 	slot       uint16 // where it is, +1; 0: nowhere
 }
@@ -179,16 +183,22 @@ func (t *Timer) Init(l *Loop, h Handler) { t.l, t.h = l, h }
 // Loop is the Loop of Init.
 func (t *Timer) Loop() *Loop { return t.l }
 
+// Due is the Clock for which t is set, 0 if it is not.
+func (t *Timer) Due() time.Duration { return t.due }
+
 // Reset has Timeout told once after d, instead of any time set before. A poller rounds up to its tick of 4 ms.
 func (t *Timer) Reset(d time.Duration) {
-	switch {
-	case t.l.p != nil:
-		t.l.p.timers.set(t, time.Since(t.l.start), d)
-	case t.t == nil:
-		t.t = time.AfterFunc(d, t.fire)
-	default:
-		t.t.Reset(d)
+	now := time.Since(t.l.start)
+	if t.l.p != nil {
+		t.l.p.timers.set(t, now, d)
+		return
 	}
+	t.due = max(now+d, 1)
+	if t.t == nil {
+		t.t = time.AfterFunc(d, t.fire)
+		return
+	}
+	t.t.Reset(d)
 }
 
 // Stop forgets the time that was set.
@@ -199,12 +209,16 @@ func (t *Timer) Stop() {
 	if t.t != nil {
 		t.t.Stop()
 	}
+	t.due = 0
 }
 
 // fire runs in a goroutine of its own.
 func (t *Timer) fire() { t.l.turn(t.expire) }
 
-func (t *Timer) expire() { t.h.Ready(t.l, Timeout) }
+func (t *Timer) expire() {
+	t.due = 0
+	t.h.Ready(t.l, Timeout)
+}
 
 // Events are what a Stream has become ready for.
 type Events uint8

@@ -27,13 +27,13 @@ const (
 	farthest  = 1<<(wheels*slotBits) - 1 // ticks, about 49 days: what is later is looked at again then
 )
 
-// set has t run d after now, instead of any time set before. Times are the loop's age.
+// set has t run d after now, instead of any time set before. Times are those of Clock.
 func (w *wheel) set(t *Timer, now, d time.Duration) {
 	w.remove(t)
 	if w.count == 0 {
 		w.tick, w.due = ticks(now), math.MaxInt64 // nobody has counted
 	}
-	t.when = max(ticks(now+d+tickTime-1), w.tick+1)
+	t.due = max(now+d, 1)
 	w.count++
 	w.put(t)
 }
@@ -41,9 +41,12 @@ func (w *wheel) set(t *Timer, now, d time.Duration) {
 // ticks is the tick in which the time at lies.
 func ticks(at time.Duration) int64 { return int64(at / tickTime) }
 
+// when is the tick in which t is to run.
+func (t *Timer) when() int64 { return ticks(t.due + tickTime - 1) }
+
 // put files t by how far away it is.
 func (w *wheel) put(t *Timer) {
-	at := min(t.when, w.tick+farthest)
+	at := min(max(t.when(), w.tick+1), w.tick+farthest)
 	level := 0
 	if away := at - w.tick; away > 0 {
 		level = (bits.Len64(uint64(away)) - 1) / slotBits
@@ -139,8 +142,8 @@ func (w *wheel) empty(level, i int) {
 	for w.taken != nil {
 		t := w.taken
 		w.remove(t)
-		if t.when <= w.tick {
-			t.h.Ready(t.l, Timeout)
+		if t.when() <= w.tick {
+			t.expire()
 			continue
 		}
 		w.count++

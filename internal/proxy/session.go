@@ -243,7 +243,7 @@ func awaitClose(c net.Conn, timeout time.Duration) {
 func sawClose(cur *websocket.Cursor, p []byte) bool {
 	for len(p) > 0 {
 		kind, n, err := cur.Next(p)
-		if err != nil || kind == websocket.Control && cur.Header().Opcode == websocket.OpClose {
+		if err != nil || kind == websocket.Control && cur.Opcode() == websocket.OpClose {
 			return true
 		}
 		p = p[n:]

@@ -9,11 +9,11 @@ import (
 // admit decides whether the data frame of x whose header has just been read goes to the peer. What it starts is done
 // later, by speak: the header and all before it are not written yet.
 func (s *Session) admit(x *side) bool {
-	if x.closeIn || x.peer.shut {
+	if x.has(flagCloseIn) || x.peer().has(flagShut) {
 		return false
 	}
 	p := s.policy
-	if p.MaxFrame > 0 && x.cur.Header().Length > p.MaxFrame || p.MaxMessage > 0 && x.cur.MessageSize() > p.MaxMessage {
+	if p.MaxFrame > 0 && x.cur.Left() > p.MaxFrame || p.MaxMessage > 0 && x.cur.MessageSize() > p.MaxMessage {
 		s.shut(websocket.TooBig, CauseTooBig, CauseTooBig, websocket.GoingAway)
 		return false
 	}
@@ -22,52 +22,59 @@ func (s *Session) admit(x *side) bool {
 
 // control reads the control frame of x that lies whole in frame, and decides whether it goes to the peer.
 func (s *Session) control(x *side, frame []byte) bool {
-	y := x.peer
-	if x.closeIn { // RFC 6455, section 5.5.1: nothing follows a Close
+	y := x.peer()
+	if x.has(flagCloseIn) { // RFC 6455, section 5.5.1: nothing follows a Close
 		return false
 	}
 	var buf [websocket.MaxControl]byte
-	switch x.cur.Header().Opcode {
+	switch x.cur.Opcode() {
 	case websocket.OpClose:
 		code, reason, err := websocket.ParseClose(websocket.AppendPayload(buf[:0], frame))
 		if err != nil {
 			s.broke(x, err)
 			return false
 		}
-		x.closeIn, x.code, x.reason = true, code, reason
-		if s.result.Code == 0 && s.result.By == 0 {
-			s.result.By = x.by
+		x.set(flagCloseIn)
+		c := x.cold()
+		c.code, c.reason = code, reason
+		if r := s.result(); r.Code == 0 && r.By == 0 {
+			r.By = x.by()
 		}
 		s.code(code, reason)
 		s.bound(false)
-		if y.shut {
+		if y.has(flagShut) {
 			return false
 		}
-		y.shut, y.closeOut = true, true
+		y.set(flagShut | flagCloseOut)
 		return true
 	case websocket.OpPing:
-		if y.shut {
+		if y.has(flagShut) {
 			return false
 		}
-		if !y.owing {
-			y.owing = true
-			if !y.pinging {
-				y.pingAt = s.now()
+		if s.policy.Ping > 0 && !y.has(flagOwing) {
+			y.set(flagOwing)
+			if !y.has(flagPinging) {
+				y.cold().pingAt = s.now()
 			}
-			s.stale = s.stale || s.policy.Ping > 0
+			s.stale = true
 		}
 		return true
 	default:
-		if x.pinging && string(websocket.AppendPayload(buf[:0], frame)) == string(x.ping[:]) {
-			x.pinging = false
+		if x.has(flagPinging) && string(websocket.AppendPayload(buf[:0], frame)) == string(x.cold().ping[:]) {
+			x.clear(flagPinging)
 			return false
 		}
 		// A Pong answers every Ping before it (RFC 6455, section 5.5.3). Ours may still come; it is known by its bytes.
-		x.owing = false
-		x.pingAt = s.now()
-		return !y.shut
+		x.clear(flagOwing)
+		if x.has(flagPinging) {
+			x.cold().pingAt = s.now()
+		}
+		return !y.has(flagShut)
 	}
 }
+
+// result is what is known of the end. It is asked for only when that has begun.
+func (s *Session) result() *Result { return &s.need().result }
 
 // shut begins the end by the gateway: code and reason for the client, upCode and reason for the upstream.
 func (s *Session) shut(code websocket.Code, reason, cause string, upCode websocket.Code) {
@@ -79,13 +86,13 @@ func (s *Session) shut(code websocket.Code, reason, cause string, upCode websock
 
 // broke ends the session because x broke a frame rule. Nothing of it can be read any more.
 func (s *Session) broke(x *side, err error) {
-	x.broken = true
+	x.set(flagBroken)
 	code, reason := websocket.ProtocolError, CauseProtocol+": "+err.Error()
 	if errors.Is(err, websocket.ErrCloseReason) { // RFC 6455, section 8.1
 		code = websocket.InvalidPayload
 	}
-	s.blame(x.by, CauseProtocol)
-	if x.by == Client {
+	s.blame(x.by(), CauseProtocol)
+	if x.by() == Client {
 		s.say(&s.client, code, reason)
 		s.say(&s.up, websocket.GoingAway, CauseProtocol)
 	} else {
@@ -95,61 +102,91 @@ func (s *Session) broke(x *side, err error) {
 	s.bound(true)
 }
 
+// detach begins the end with the upstream: it is told that the gateway goes, the client what the owner says.
+func (s *Session) detach(cause string) {
+	s.blame(Gateway, cause)
+	v := s.verdict(cause)
+	s.client.set(flagPolite)
+	s.up.set(flagPolite)
+	s.say(&s.client, v.Code, v.Reason)
+	s.say(&s.up, websocket.GoingAway, cause)
+	s.bound(true)
+}
+
+// verdict asks the owner what the client is to be told.
+func (s *Session) verdict(why string) Verdict {
+	v := s.owner.Lost(s, why)
+	if !v.Code.Valid() {
+		v.Code = websocket.Internal
+	}
+	return v
+}
+
 // ended is the end of what comes from x: lost if the connection failed, else FIN. why overrides the cause.
 func (s *Session) ended(x *side, lost bool, why string) {
-	if x.eof {
+	if x.has(flagEOF) {
 		return
 	}
-	y := x.peer
+	y := x.peer()
 	cut := y.inFrame() // that frame will never end
-	x.eof, x.readable, x.head = true, false, nil
-	x.lost = lost || x.dead
-	s.result.Discarded += int64(len(x.cur.Held()))
-	handshake := x.closeIn || x.closeOut || x.wantClose // the end had begun for x
-	if x.lost {
+	if x.has(flagEarly) {
+		x.cold().early = nil
+	}
+	x.clear(flagReadable | flagEarly)
+	x.set(flagEOF)
+	y.clear(flagPolite) // its message will not come to its end
+	lost = lost || x.has(flagDead)
+	undelivered := len(x.cur.Held())
+	handshake := x.has(flagCloseIn | flagCloseOut | flagWantClose) // the end had begun for x
+	if lost {
+		x.set(flagLost)
 		x.abort()
 	}
-	half := x.by == Client && !x.lost && !handshake
-	if cut && !half && !y.gone {
-		s.blame(x.by, CauseCut)
-		y.cut, y.shut, y.wantClose = true, true, false
+	client := x.by() == Client
+	half := client && !lost && !handshake
+	switch {
+	case cut && !half && !y.has(flagGone):
+		s.blame(x.by(), CauseCut)
+		y.set(flagCut | flagShut)
+		y.clear(flagWantClose)
 		x.release()
 		s.bound(true)
-		return
-	}
-	if x.by == Client {
+	case client:
 		s.clientEnded(half, why)
-	} else {
+	default:
 		s.upstreamEnded(why)
 	}
+	s.discard(undelivered)
 }
 
 // clientEnded tells the upstream that its client is gone. half: by FIN alone, so it may still be reading.
 func (s *Session) clientEnded(half bool, why string) {
 	c, u := &s.client, &s.up
 	switch {
-	case u.gone:
-	case u.eof: // it went first; its own Close may still be unanswered
-		if u.closeIn {
+	case u.has(flagGone):
+	case u.has(flagEOF): // it went first; its own Close may still be unanswered
+		if u.has(flagCloseIn) {
 			s.say(u, 0, "")
 		}
-		u.wantFIN = true
+		u.set(flagWantFIN)
 	case half:
 		s.blame(Client, CauseClientFIN)
-		u.shut, u.wantFIN = true, true
-	case u.closeIn || u.wantClose || u.closeOut:
+		u.set(flagShut | flagWantFIN)
+	case u.has(flagCloseIn | flagWantClose | flagCloseOut):
 		// Its own Close is echoed, or it has been told.
 		s.say(u, websocket.GoingAway, "client gone")
-		u.wantFIN = u.wantFIN || u.closeIn
+		if u.has(flagCloseIn) {
+			u.set(flagWantFIN)
+		}
 	default:
 		if why == "" {
 			why = CauseClientLost
 		}
 		s.blame(Client, why)
 		s.say(u, websocket.GoingAway, "client gone")
-		u.wantFIN = true
+		u.set(flagWantFIN)
 	}
-	if c.lost || half {
+	if c.has(flagLost) || half {
 		s.bound(true)
 		return
 	}
@@ -159,91 +196,97 @@ func (s *Session) clientEnded(half bool, why string) {
 // upstreamEnded tells the client that its upstream is gone, unless one of them has said goodbye before.
 func (s *Session) upstreamEnded(why string) {
 	c, u := &s.client, &s.up
-	if !u.closeIn {
+	if !u.has(flagCloseIn) {
 		u.release()
 	}
 	switch {
-	case u.closeIn || c.gone || c.closeOut || c.wantClose:
-	case c.closeIn:
+	case u.has(flagCloseIn) || c.has(flagGone|flagCloseOut|flagWantClose):
+	case c.has(flagCloseIn):
 		s.say(c, 0, "") // its own Close is answered for the upstream that does not do it
-	case c.eof:
-		c.shut, c.wantFIN = true, true
+	case c.has(flagEOF):
+		c.set(flagShut | flagWantFIN)
 	default:
 		if why == "" {
 			why = CauseLost
 		}
 		s.blame(Upstream, why)
-		v := s.owner.Lost(s, why)
-		if !v.Code.Valid() {
-			v.Code = websocket.Internal
-		}
+		v := s.verdict(why)
 		s.say(c, v.Code, v.Reason)
 	}
-	s.bound(u.lost || !u.closeIn)
+	s.bound(u.has(flagLost) || !u.has(flagCloseIn))
 }
 
 // say has x sent a Close at its next boundary, unless it has had one. A Close of its own is answered with the same code.
 func (s *Session) say(x *side, code websocket.Code, reason string) {
-	if x.gone || x.dead || x.fin || x.wantFIN || x.closeOut || x.wantClose {
+	if x.has(flagGone | flagDead | flagFIN | flagWantFIN | flagCloseOut | flagWantClose) {
 		return
 	}
-	if x.closeIn {
-		code, reason = x.code, x.reason
+	c := x.cold()
+	if x.has(flagCloseIn) {
+		code, reason = c.code, c.reason
 	}
-	x.shut, x.wantClose = true, true
-	x.farewell = Verdict{Code: code, Reason: websocket.Reason(reason)}
+	x.set(flagWantClose)
+	if !x.has(flagPolite) { // else it may still be sent the rest of a message
+		x.set(flagShut)
+	}
+	c.farewell = Verdict{Code: code, Reason: websocket.Reason(reason)}
 }
 
 // release lets go of x, whose end has come: nothing that waits for it is of use. If that leaves it inside a frame, it is
 // reset.
 func (x *side) release() {
-	if x.gone {
+	if x.has(flagGone) {
 		return
 	}
-	waiting := len(x.out) - x.sent
-	x.cut = x.cut || waiting > 0 || x.inFrame()
-	x.shut, x.wantFIN, x.wantClose = true, true, false
-	x.s.result.Discarded += int64(waiting)
-	x.peer.passing = false
+	waiting := x.waiting()
+	if waiting > 0 || x.inFrame() {
+		x.set(flagCut)
+	}
+	x.set(flagShut | flagWantFIN)
+	x.clear(flagWantClose)
+	x.s.result().Discarded += int64(waiting)
+	x.peer().clear(flagPassing)
 	x.drop()
 }
 
 // die is a write that failed. What x sent before is still read: the kernel has kept it.
 func (x *side) die() {
-	x.s.result.Discarded += int64(len(x.out) - x.sent)
+	x.s.result().Discarded += int64(x.waiting())
 	x.drop()
-	x.dead, x.shut, x.wantClose = true, true, false
-	x.peer.passing = false
-	if x.eof {
-		x.lost = true
+	x.set(flagDead | flagShut)
+	x.clear(flagWantClose)
+	x.peer().clear(flagPassing)
+	if x.has(flagEOF) {
+		x.set(flagLost)
 	}
 	x.s.bound(true)
 }
 
 func (x *side) abort() {
-	if x.gone {
+	if x.has(flagGone) {
 		return
 	}
-	x.gone, x.shut = true, true
-	x.peer.passing = false
+	x.set(flagGone | flagShut)
+	x.peer().clear(flagPassing)
 	x.drop()
 	x.stream.Abort()
 }
 
 // blame notes who ended the session and why. The first one did.
 func (s *Session) blame(by By, cause string) {
-	if s.result.By == 0 {
-		s.result.By = by
+	r := s.result()
+	if r.By == 0 {
+		r.By = by
 	}
-	if s.result.Cause == "" {
-		s.result.Cause = cause
+	if r.Cause == "" {
+		r.Cause = cause
 	}
 }
 
 // code notes the first close code.
 func (s *Session) code(code websocket.Code, reason string) {
-	if s.result.Code == 0 {
-		s.result.Code, s.result.Reason = code, reason
+	if r := s.result(); r.Code == 0 {
+		r.Code, r.Reason = code, reason
 	}
 }
 
@@ -253,8 +296,14 @@ func (s *Session) bound(hard bool) {
 		return
 	}
 	s.phase, s.hard = closing, hard
-	s.deadline = s.now() + s.policy.closeTimeout()
+	s.need().deadline = s.now() + s.policy.closeTimeout()
 	s.stale = true
+}
+
+// crossed reports whether both peers have sent a Close and been sent one.
+func (s *Session) crossed() bool {
+	const both = flagCloseIn | flagCloseOut
+	return s.client.state&s.up.state&both == both
 }
 
 // settle takes every step of the end that is possible now.
@@ -265,57 +314,61 @@ func (s *Session) settle() {
 	if s.phase == open {
 		return
 	}
-	if s.phase == closing && !s.hard && c.closeIn && c.closeOut && u.closeIn && u.closeOut {
-		s.bound(true) // the Closes have crossed; now the connections
+	if s.phase == closing && !s.hard && s.crossed() {
+		s.bound(true) // now the connections
 	}
 	// The first may release the second.
 	c.settle()
 	u.settle()
 	c.settle()
-	if c.gone && u.gone {
+	if c.has(flagGone) && u.has(flagGone) {
 		s.finish()
 	}
 }
 
 // settle takes the steps of x.
 func (x *side) settle() {
-	if x.gone || len(x.out) > 0 && !x.dead {
+	if x.has(flagGone) || x.has(flagWaiting) && !x.has(flagDead) {
 		return
 	}
-	if x.cut {
+	if x.has(flagCut) {
 		// A reset makes the kernel drop what it has not sent, so that is waited for, too.
-		if x.dead || x.stream.Queued() == 0 && x.stream.Unacked() <= 0 {
+		if x.has(flagDead) || x.stream.Queued() == 0 && x.stream.Unacked() <= 0 {
 			x.abort()
 		}
 		x.s.stale = true
 		return
 	}
 	if x.finDue() {
-		x.fin, x.shut = true, true
+		x.set(flagFIN | flagShut)
 		if err := x.stream.CloseWrite(); err != nil {
 			x.die()
 		}
 	}
-	if x.eof && (x.dead || x.fin && x.stream.Queued() == 0) {
-		x.gone = true
-		x.stream.Close()
+	if x.has(flagEOF) && (x.has(flagDead) || x.has(flagFIN) && x.stream.Queued() == 0) {
+		x.close()
 	}
+}
+
+func (x *side) close() {
+	x.set(flagGone)
+	x.stream.Close()
 }
 
 // finDue reports whether it is time to send FIN to x.
 func (x *side) finDue() bool {
 	switch {
-	case x.fin || x.dead || x.wantClose:
+	case x.has(flagFIN | flagDead | flagWantClose):
 		return false
-	case x.wantFIN:
+	case x.has(flagWantFIN):
 		return true
-	case !x.closeOut:
+	case !x.has(flagCloseOut):
 		return false
-	case x.eof || x.broken:
+	case x.has(flagEOF | flagBroken):
 		return true
 	default:
 		// RFC 6455, section 7.1.1: the server closes first. For the client that is us.
-		return x.closeIn && x.by == Client
+		return x.has(flagCloseIn) && x.by() == Client
 	}
 }
 
@@ -324,31 +377,33 @@ func (s *Session) expire() {
 	sides := [...]*side{&s.client, &s.up}
 	if s.phase == closing {
 		s.phase = grace
-		s.deadline = s.now() + min(s.policy.closeTimeout()/4, maxGrace)
+		s.need().deadline = s.now() + min(s.policy.closeTimeout()/4, maxGrace)
 		s.stale = true
 		for _, x := range sides {
+			x.clear(flagPolite)
 			x.flush()
-			if x.dead && !x.eof {
+			if x.has(flagDead) && !x.has(flagEOF) {
 				s.ended(x, true, "")
 			}
-			if x.closeIn {
+			if x.has(flagCloseIn) {
 				s.say(x, 0, "")
 			}
-			x.wantFIN = x.wantFIN || !x.inFrame()
+			if !x.inFrame() {
+				x.set(flagWantFIN)
+			}
 		}
 		return
 	}
 	for _, x := range sides {
 		switch {
-		case x.gone:
-		case x.inFrame() || x.queued() > 0 || x.cut:
-			if x.inFrame() && s.result.Cause != CauseClientFIN {
-				s.result.Cause = CauseCut
+		case x.has(flagGone):
+		case x.inFrame() || x.queued() > 0 || x.has(flagCut):
+			if r := s.result(); x.inFrame() && r.Cause != CauseClientFIN {
+				r.Cause = CauseCut
 			}
 			x.abort()
 		default:
-			x.gone = true
-			x.stream.Close()
+			x.close()
 		}
 	}
 }
@@ -358,15 +413,15 @@ func (s *Session) finish() {
 	s.phase = ended
 	s.timer.Stop()
 	s.held.Store(0)
-	c, u := &s.client, &s.up
-	crossed := c.closeIn && c.closeOut && u.closeIn && u.closeOut
+	r := s.result()
 	switch {
-	case s.result.Cause != "":
-	case crossed:
-		s.result.Cause = CauseHandshake
+	case r.Cause != "":
+	case s.crossed():
+		r.Cause = CauseHandshake
 	default:
-		s.result.Cause = CauseUnanswered
+		r.Cause = CauseUnanswered
 	}
-	s.Stats(&s.result.Stats)
-	s.owner.Done(s, &s.result)
+	s.Stats(&r.Stats)
+	s.owner.Done(s, r)
+	s.freeze()
 }

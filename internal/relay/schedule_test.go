@@ -167,7 +167,7 @@ func law(t *testing.T, to, from *fakeStream, masked bool, res *relay.Result) {
 		if closes > 0 {
 			t.Fatalf("was sent %x after a Close", own[at:])
 		}
-		if kind == websocket.Control && c.Header().Opcode == websocket.OpClose {
+		if kind == websocket.Control && c.Opcode() == websocket.OpClose {
 			closes++
 		} else if at+used > n && !(kind == websocket.None && (to.aborted || to.broken)) { // the start of a Close, perhaps
 			t.Fatalf("byte %d was not sent by the peer: %.40x, kind %d, to %+v, result %+v", n, own[n:], kind, to.aborted, res)

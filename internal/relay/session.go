@@ -8,29 +8,25 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
-// A Session relays between one client and one upstream until both connections are gone.
+// A Session relays between one client and one upstream until both connections are gone. Its times are those of the
+// loop's Clock. What a message touches comes first.
 type Session struct {
-	loop    *loop.Loop
-	policy  *Policy
-	owner   Owner
-	started time.Time
+	// Owned by the loop.
+	policy *Policy
+	cold   *cold         // nil while it is not needed
+	life   time.Duration // what Idle counts from
+	phase  phase
+	more   bool         // a turn is posted: the last one stopped at its budget
+	stale  bool         // a deadline nearer than the timer's may have come up
+	hard   bool         // the deadline of the end is final; else it moves on while the peer that owes a Close still sends
+	held   atomic.Int32 // bytes that wait; read by any goroutine
 
-	// Owned by the loop. Times are those of now.
 	client, up side
-	phase      phase
-	more       bool          // a turn is posted: the last one stopped at its budget
-	hard       bool          // deadline is final; else it moves on while the peer that owes a Close still sends
-	deadline   time.Duration // of the end, in phase closing
-	life       time.Duration // what Idle counts from
-	timer      *loop.Timer
-	armed      time.Duration // when timer comes; zero: not armed
-	stale      bool          // a deadline nearer than armed may have come up
-	result     Result
-	again      loop.Task // s.turn, bound once
 
-	// Written by the loop, read by any goroutine.
-	lastActivity atomic.Int64 // unix nanoseconds
-	held         atomic.Int64
+	owner    Owner
+	timer    loop.Timer
+	started  time.Duration
+	nextPing time.Duration // of both sides
 }
 
 type phase uint8
@@ -45,15 +41,17 @@ const (
 // Start relays between client and upstream until both are gone, then calls o.Done. Both handshakes are over; the streams
 // belong to l and, from now on, to the session.
 func Start(l *loop.Loop, client, upstream Side, p *Policy, o Owner) *Session {
-	s := &Session{loop: l, policy: p, owner: o, started: time.Now()}
+	s := &Session{policy: p, owner: o}
+	s.timer.Init(l, &s.client)
 	s.client.init(s, Client, client)
 	s.up.init(s, Upstream, upstream)
-	s.client.peer, s.up.peer = &s.up, &s.client
-	s.lastActivity.Store(s.started.UnixNano())
-	s.again = s.turn
 	l.Post(s.begin)
 	return s
 }
+
+func (s *Session) loop() *loop.Loop { return s.timer.Loop() }
+
+func (s *Session) now() time.Duration { return s.timer.Loop().Clock() }
 
 // Close ends the session from the gateway's side: the client is sent code and reason, the upstream 1001 and reason, each
 // between two frames, and what they answer is awaited for CloseTimeout. cause is what the Result will say. A code that
@@ -62,7 +60,7 @@ func (s *Session) Close(code websocket.Code, reason, cause string) {
 	if !code.Valid() {
 		code = websocket.GoingAway
 	}
-	s.loop.Post(func() {
+	s.loop().Post(func() {
 		if s.phase == ended {
 			return
 		}
@@ -71,10 +69,22 @@ func (s *Session) Close(code websocket.Code, reason, cause string) {
 	})
 }
 
+// Detach has the session leave its upstream, each way at the end of a message, or within CloseTimeout at the end of a
+// frame. The owner is asked through Lost what the client is told; the upstream is told 1001. cause is what the owner
+// will be told and the Result will say. If the end has begun already, nothing happens. Any goroutine.
+func (s *Session) Detach(cause string) {
+	s.loop().Post(func() {
+		if s.phase == open {
+			s.detach(cause)
+			s.turn()
+		}
+	})
+}
+
 // Cut ends the session now, without another word to either side: both connections are reset. cause is what the Result
 // will say if nothing has been said before. It is for a process that has to stop. Any goroutine.
 func (s *Session) Cut(cause string) {
-	s.loop.Post(func() {
+	s.loop().Post(func() {
 		if s.phase == ended {
 			return
 		}
@@ -90,38 +100,45 @@ func (s *Session) Stats(into *Stats) {
 	*into = Stats{
 		BytesIn:      s.client.bytes.Load(),
 		BytesOut:     s.up.bytes.Load(),
-		FramesIn:     s.client.frames.Load(),
-		FramesOut:    s.up.frames.Load(),
 		MessagesIn:   s.client.messages.Load(),
 		MessagesOut:  s.up.messages.Load(),
-		LastActivity: time.Unix(0, s.lastActivity.Load()),
-		Held:         s.held.Load(),
+		LastActivity: s.loop().Date(time.Duration(max(s.client.lastRead.Load(), s.up.lastRead.Load()))),
+		Held:         int64(s.held.Load()),
 	}
+	into.FramesIn = into.MessagesIn + s.client.parts.Load()
+	into.FramesOut = into.MessagesOut + s.up.parts.Load()
 }
 
 func (s *Session) begin() {
-	s.timer = s.loop.NewTimer(s.tick)
-	s.stale = true
+	now := s.now()
+	s.started, s.life, s.stale = now, now, true
+	s.client.lastRead.Store(int64(now))
+	s.up.lastRead.Store(int64(now))
 	if every := s.policy.Ping; every > 0 {
-		s.client.nextPing = every
-		s.up.nextPing = s.client.nextPing
+		s.nextPing = now + every
 	}
 	s.client.stream.Handle(&s.client)
 	s.up.stream.Handle(&s.up)
 	s.turn()
 }
 
-// now is how long the session has lived: never 0, which stands for "not" in the fields that hold such times.
-func (s *Session) now() time.Duration { return max(s.loop.Now().Sub(s.started), 1) }
-
 // Ready is where the loop calls.
 func (x *side) Ready(_ *loop.Loop, ev loop.Events) {
 	s := x.s
-	if x.gone || s.phase == ended {
+	if s.phase == ended {
+		return
+	}
+	switch {
+	case ev == 0: // see Again
+		s.more = false
+	case ev&loop.Timeout != 0:
+		s.tick()
+		return
+	case x.has(flagGone):
 		return
 	}
 	if ev&loop.Readable != 0 {
-		x.readable = true
+		x.set(flagReadable)
 	}
 	if ev&loop.Writable != 0 {
 		x.flush()
@@ -134,7 +151,6 @@ const readsPerTurn = 8
 
 // turn moves what can be moved, then sees whether anything has come to its end.
 func (s *Session) turn() {
-	s.more = false
 	if s.phase == ended {
 		return
 	}
@@ -144,7 +160,10 @@ func (s *Session) turn() {
 			break
 		}
 		if n == readsPerTurn {
-			s.more = true
+			if !s.more {
+				s.more = true
+				s.loop().Again(&s.client)
+			}
 			break
 		}
 	}
@@ -152,11 +171,18 @@ func (s *Session) turn() {
 	if s.phase == ended {
 		return
 	}
-	s.held.Store(int64(s.client.queued() + s.up.queued()))
-	if s.more {
-		s.loop.Post(s.again)
-	}
+	s.count()
 	if s.stale {
 		s.arm()
+	}
+	if s.cold != nil {
+		s.cool()
+	}
+}
+
+// count notes how many bytes wait.
+func (s *Session) count() {
+	if held := int32(s.client.queued() + s.up.queued()); held != s.held.Load() {
+		s.held.Store(held)
 	}
 }

@@ -6,74 +6,58 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
-// A side is one peer of a session: what comes from it, and what goes to it. Its times are those of Session.now.
+// A side is one peer of a session: what comes from it, and what goes to it.
 type side struct {
 	s      *Session
-	peer   *side // the other one
 	stream loop.Stream
-	by     By // who this is: Client or Upstream
+	cur    websocket.Cursor // of what comes from it
+	state  state
 
-	// What comes from it.
-	cur      websocket.Cursor
-	head     []byte
-	readable bool // the stream may have more
-	eof      bool // nothing more will come
-	lost     bool // and that because the connection failed
-	broken   bool // it broke a frame rule: what still comes is no frames
-	passing  bool // its current data frame goes to peer
-	closeIn  bool // it has sent its Close
-	code     websocket.Code
-	reason   string
-	lastRead time.Duration
-
-	// What goes to it.
-	out       []byte // what stream did not take yet, from sent on
-	sent      int
-	shut      bool // no frame of the peer goes to it any more
-	dead      bool // it takes nothing any more: a write failed
-	wantClose bool // farewell is to be sent at the next boundary
-	closeOut  bool // it has been sent a Close, its last frame
-	wantFIN   bool
-	fin       bool // CloseWrite was called
-	cut       bool // to be reset as soon as out is empty
-	gone      bool // stream was given back
-	farewell  Verdict
-
-	handed  int64         // bytes that stream took
-	moved   int64         // handed less what is known to be on its way still, at stalled
-	stalled time.Duration // since when it takes nothing; zero: it does
-
-	// Ping and Pong.
-	wantPing bool
-	pinging  bool // a Ping of ours is unanswered
-	owing    bool // a Ping of the peer is unanswered
-	ping     [8]byte
-	pingAt   time.Duration // of the older of the two
-	nextPing time.Duration
-
-	// Of what came from it; written by the loop, read by any goroutine.
-	bytes, frames, messages atomic.Int64
+	// Of what came from it and was passed on; written by the loop, read by any goroutine.
+	lastRead atomic.Int64 // Clock, when a byte was read last
+	bytes    atomic.Int64
+	messages atomic.Int64
+	parts    atomic.Int64 // frames that ended no message: those before the last of a message, and control frames
 }
 
 func (x *side) init(s *Session, by By, from Side) {
-	x.s, x.by, x.stream, x.head = s, by, from.Stream, from.Head
+	x.s, x.stream = s, from.Stream
 	x.cur = websocket.NewCursor(by == Client, from.Deflate)
+	if len(from.Head) > 0 {
+		x.set(flagEarly)
+		x.cold().early = from.Head
+	}
+}
+
+// by says who x is.
+func (x *side) by() By {
+	if x == &x.s.client {
+		return Client
+	}
+	return Upstream
+}
+
+// peer is the other one.
+func (x *side) peer() *side {
+	if x == &x.s.client {
+		return &x.s.up
+	}
+	return &x.s.client
 }
 
 // mayRead reports whether reading x makes sense now. A peer that does not take what it was given stops it: that is the
 // backpressure.
 func (x *side) mayRead() bool {
-	if x.gone || x.eof || len(x.head) == 0 && !x.readable {
+	if x.has(flagGone|flagEOF) || !x.has(flagReadable|flagEarly) {
 		return false
 	}
-	y := x.peer
-	return y.shut && !y.inFrame() || !y.full()
+	y := x.peer()
+	return y.has(flagShut) && !y.inFrame() || !y.full()
 }
 
 // pull reads x once and passes on what came. It reports whether there was anything.
@@ -81,31 +65,20 @@ func (x *side) pull() bool {
 	if !x.mayRead() {
 		return false
 	}
-	buf := x.s.loop.Buffer()
-	space := buf[websocket.MaxHeld:] // before it is room for the start of a unit that came earlier
-	var n int
-	var err error
-	if len(x.head) > 0 {
-		n = copy(space, x.head)
-		if x.head = x.head[n:]; len(x.head) == 0 {
-			x.head = nil
-		}
-	} else {
-		n, err = x.stream.Read(space)
-	}
+	buf := x.s.loop().Buffer()
+	n, err := x.read(buf[websocket.MaxHeld:]) // before it is room for the start of a unit that came earlier
 	if n > 0 {
-		x.lastRead = x.s.now()
-		x.s.lastActivity.Store(x.s.started.Add(x.lastRead).UnixNano())
-		if x.broken {
-			x.s.result.Discarded += int64(n)
+		x.lastRead.Store(int64(x.s.now()))
+		if x.has(flagBroken) {
+			x.s.discard(n)
 		} else {
 			x.walk(buf, websocket.MaxHeld, n)
 		}
 	}
 	switch {
 	case err == nil:
-	case errors.Is(err, loop.ErrAgain):
-		x.readable = false
+	case err == loop.ErrAgain: //nolint:errorlint // it is promised as it is
+		x.clear(flagReadable)
 	case errors.Is(err, io.EOF):
 		x.s.ended(x, false, "")
 	default:
@@ -114,32 +87,50 @@ func (x *side) pull() bool {
 	return n > 0
 }
 
+// read reads x, after what came with the handshake.
+func (x *side) read(p []byte) (int, error) {
+	if !x.has(flagEarly) {
+		return x.stream.Read(p)
+	}
+	c := x.cold()
+	n := copy(p, c.early)
+	if c.early = c.early[n:]; len(c.early) == 0 {
+		c.early = nil
+		x.clear(flagEarly)
+	}
+	return n, nil
+}
+
 // walk passes the n bytes at buf[off:] to the peer, frame by frame, as far as they may go. What the cursor still held of
 // an earlier read is put in front of them, so that it all goes in one write.
 func (x *side) walk(buf []byte, off, n int) {
-	s, y := x.s, x.peer
+	s, y := x.s, x.peer()
 	held := x.cur.Held()
 	run := off - copy(buf[off-len(held):], held) // start of what is not passed on yet
 	unit, pos, end := run, off, off+n            // start of the current unit; next byte for the cursor
+	var messages, parts int64
 	alive := false
 	for pos < end {
 		kind, n, err := x.cur.Next(buf[pos:end])
 		if err != nil {
 			x.forward(buf[run:unit])
-			s.result.Discarded += int64(end - unit)
+			run = unit
 			s.broke(x, err)
-			return
+			s.discard(end - unit)
+			break
 		}
 		if kind == websocket.None {
-			pos = end
 			break
 		}
 		pos += n
-		keep := x.passing
+		keep := x.has(flagPassing)
 		switch kind {
 		case websocket.Head:
-			keep = s.admit(x)
-			x.passing = keep
+			if keep = s.admit(x); keep {
+				x.set(flagPassing)
+			} else {
+				x.clear(flagPassing)
+			}
 			alive = true
 		case websocket.Control:
 			keep = s.control(x, buf[unit:pos])
@@ -147,25 +138,36 @@ func (x *side) walk(buf []byte, off, n int) {
 		default:
 			alive = true
 		}
-		if !keep {
+		switch {
+		case !keep:
 			x.forward(buf[run:unit])
-			s.result.Discarded += int64(pos - unit)
+			s.discard(pos - unit)
 			run = pos
+		case x.cur.Left() == 0: // a frame has passed
+			if kind != websocket.Control && x.cur.AtMessage() {
+				messages++
+			} else {
+				parts++
+			}
 		}
 		unit = pos
-		if x.broken { // by the payload of a Close
-			s.result.Discarded += int64(end - pos)
+		if x.has(flagBroken) { // by the payload of a Close
+			s.discard(end - pos)
 			break
 		}
-		if (y.wantClose || y.wantPing) && x.cur.Left() == 0 {
+		if y.has(flagWantClose|flagWantPing) && x.cur.Left() == 0 {
 			x.forward(buf[run:pos])
 			run = pos
 			y.speak()
 		}
 	}
 	x.forward(buf[run:unit])
-	x.frames.Store(x.cur.Frames())
-	x.messages.Store(x.cur.Messages())
+	if messages > 0 {
+		x.messages.Store(x.messages.Load() + messages)
+	}
+	if parts > 0 {
+		x.parts.Store(x.parts.Load() + parts)
+	}
 	if alive {
 		s.life = s.now()
 	}
@@ -177,54 +179,72 @@ func (x *side) forward(p []byte) {
 		return
 	}
 	x.bytes.Store(x.bytes.Load() + int64(len(p)))
-	x.peer.send(p)
+	x.peer().send(p)
+}
+
+// discard counts n bytes that nobody is given. Before the end has begun these are the answers to Pings of our own.
+func (s *Session) discard(n int) {
+	if s.phase != open && n > 0 {
+		s.need().result.Discarded += int64(n)
+	}
 }
 
 // send writes p to x, behind what waits already. p is copied if it cannot go at once.
 func (x *side) send(p []byte) {
-	if x.gone || x.dead {
-		x.s.result.Discarded += int64(len(p))
+	if x.has(flagGone | flagDead) {
+		x.s.discard(len(p))
 		return
 	}
-	if len(x.out) == 0 {
-		n, err := x.stream.Write(p)
-		x.handed += int64(n)
-		p = p[n:]
-		if err != nil && !errors.Is(err, loop.ErrAgain) {
-			x.die()
+	if !x.has(flagWaiting) {
+		if p = p[x.write(p):]; len(p) == 0 || x.has(flagDead) {
 			return
 		}
-		if len(p) == 0 {
-			return
-		}
-		x.out = *outBuffers.Get().(*[]byte)
+		x.set(flagWaiting)
+		x.cold().out = *outBuffers.Get().(*[]byte)
 	}
-	x.out = append(x.out, p...)
+	c := x.cold()
+	c.out = append(c.out, p...)
+}
+
+// write writes what fits of p, and returns how much that is.
+func (x *side) write(p []byte) int {
+	n, err := x.stream.Write(p)
+	if x.s.cold != nil {
+		x.cold().handed += int64(n)
+	}
+	if err != nil && err != loop.ErrAgain { //nolint:errorlint // it is promised as it is
+		x.die()
+	}
+	return n
 }
 
 // flush writes what waits for x.
 func (x *side) flush() {
-	if len(x.out) == 0 || x.gone || x.dead {
+	if !x.has(flagWaiting) || x.has(flagGone|flagDead) {
 		return
 	}
-	n, err := x.stream.Write(x.out[x.sent:])
-	x.handed += int64(n)
-	x.sent += n
-	switch {
-	case err != nil && !errors.Is(err, loop.ErrAgain):
-		x.die()
-	case x.sent == len(x.out):
+	c := x.cold()
+	n := x.write(c.out[c.sent:])
+	if !x.has(flagWaiting) {
+		return // it died
+	}
+	if c.sent += n; c.sent == len(c.out) {
 		x.drop()
 	}
 }
 
 // drop forgets what waits for x.
 func (x *side) drop() {
-	if cap(x.out) == outSize {
-		b := x.out[:0]
+	if !x.has(flagWaiting) {
+		return
+	}
+	c := x.cold()
+	if cap(c.out) == outSize {
+		b := c.out[:0]
 		outBuffers.Put(&b)
 	}
-	x.out, x.sent = nil, 0
+	c.out, c.sent = nil, 0
+	x.clear(flagWaiting)
 }
 
 // outSize holds what one read may leave unsent, and some frames of our own.
@@ -235,45 +255,65 @@ var outBuffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// queued is how many bytes wait in this process for x.
-func (x *side) queued() int {
-	if x.gone {
+// waiting is how many bytes the stream of x did not take yet.
+func (x *side) waiting() int {
+	if !x.has(flagWaiting) {
 		return 0
 	}
-	return len(x.out) - x.sent + x.stream.Queued()
+	c := x.cold()
+	return len(c.out) - c.sent
+}
+
+// queued is how many bytes wait in this process for x.
+func (x *side) queued() int {
+	if x.has(flagGone) {
+		return 0
+	}
+	return x.waiting() + x.stream.Queued()
 }
 
 // full reports whether x has to take something before more is read for it.
 func (x *side) full() bool {
-	if x.gone || x.dead {
+	if x.has(flagGone | flagDead) {
 		return false
 	}
-	if len(x.out) == 0 && x.stream.Queued() < loop.HighWater {
-		x.stalled = 0
+	if !x.has(flagWaiting) && x.stream.Queued() < loop.HighWater {
+		x.clear(flagStalled)
 		return false
 	}
-	if x.stalled == 0 {
-		x.stalled, x.moved = x.s.now(), x.progress()
+	if !x.has(flagStalled) {
+		x.set(flagStalled)
+		c := x.cold()
+		c.stalled, c.moved = x.s.now(), x.progress(c)
 		x.s.stale = true
 	}
 	return true
 }
 
-// progress changes whenever x takes something.
-func (x *side) progress() int64 {
-	return x.handed - int64(x.stream.Queued()) - int64(x.stream.Unacked())
+// progress changes whenever x, which is stalled, takes something.
+func (x *side) progress(c *coldSide) int64 {
+	return c.handed - int64(x.stream.Queued()) - int64(x.stream.Unacked())
 }
 
 // inFrame reports whether x has been sent a part of a frame, so that nothing may be put in.
-func (x *side) inFrame() bool { return x.peer.passing && x.peer.cur.Left() > 0 }
+func (x *side) inFrame() bool {
+	y := x.peer()
+	return y.has(flagPassing) && y.cur.Left() > 0
+}
+
+// inMessage reports whether x has been sent a part of a message.
+func (x *side) inMessage() bool {
+	y := x.peer()
+	return y.has(flagPassing) && y.cur.InMessage()
+}
 
 // speak sends x what the gateway itself has to say, if it stands between two frames.
 func (x *side) speak() {
-	if !x.wantClose && !x.wantPing {
+	if !x.has(flagWantClose | flagWantPing) {
 		return
 	}
-	if x.gone || x.dead || x.fin || x.closeOut {
-		x.wantClose, x.wantPing = false, false
+	if x.has(flagGone | flagDead | flagFIN | flagCloseOut) {
+		x.clear(flagWantClose | flagWantPing | flagPolite)
 		return
 	}
 	if x.inFrame() {
@@ -281,27 +321,34 @@ func (x *side) speak() {
 	}
 	var buf [websocket.MaxHeld]byte
 	switch {
-	case x.wantClose:
-		x.wantClose, x.wantPing, x.closeOut = false, false, true
-		if x.by == Client {
-			x.s.code(x.farewell.Code, x.farewell.Reason)
-		}
-		x.send(websocket.AppendClose(buf[:0], x.mask(), x.farewell.Code, x.farewell.Reason))
-	case x.wantPing:
-		x.wantPing = false
-		if x.pinging || x.owing || x.shut {
+	case x.has(flagWantClose):
+		if x.has(flagPolite) && x.inMessage() {
 			return
 		}
-		_, _ = rand.Read(x.ping[:]) // never fails
-		x.pinging, x.pingAt = true, x.s.now()
+		x.clear(flagWantClose | flagWantPing | flagPolite)
+		x.set(flagCloseOut | flagShut)
+		bye := x.cold().farewell
+		if x.by() == Client {
+			x.s.code(bye.Code, bye.Reason)
+		}
+		x.send(websocket.AppendClose(buf[:0], x.mask(), bye.Code, bye.Reason))
+	default:
+		x.clear(flagWantPing)
+		if x.has(flagPinging | flagOwing | flagShut) {
+			return
+		}
+		c := x.cold()
+		_, _ = rand.Read(c.ping[:]) // never fails
+		c.pingAt = x.s.now()
+		x.set(flagPinging)
 		x.s.stale = true
-		x.send(websocket.AppendFrame(buf[:0], websocket.OpPing, true, x.mask(), x.ping[:]))
+		x.send(websocket.AppendFrame(buf[:0], websocket.OpPing, true, x.mask(), c.ping[:]))
 	}
 }
 
 // mask is the mask for a frame of our own: we are the upstream's client (RFC 6455, section 5.3).
 func (x *side) mask() *[4]byte {
-	if x.by == Client {
+	if x.by() == Client {
 		return nil
 	}
 	var m [4]byte

@@ -14,10 +14,6 @@ const cutPoll = 5 * time.Millisecond
 
 // tick is the session's one timer. Activity does not set it anew: it comes, looks, and sets itself for what is left.
 func (s *Session) tick() {
-	s.armed = 0
-	if s.phase == ended {
-		return
-	}
 	now := s.now()
 	switch {
 	case s.phase == open:
@@ -33,7 +29,7 @@ func (s *Session) tick() {
 func (s *Session) watch(now time.Duration) {
 	p := s.policy
 	switch {
-	case p.MaxAge > 0 && now >= p.MaxAge:
+	case p.MaxAge > 0 && now-s.started >= p.MaxAge:
 		s.shut(websocket.GoingAway, CauseMaxAge, CauseMaxAge, websocket.GoingAway)
 	case p.Idle > 0 && now-s.life >= p.Idle:
 		s.shut(websocket.GoingAway, CauseIdle, CauseIdle, websocket.GoingAway)
@@ -46,9 +42,10 @@ func (s *Session) watch(now time.Duration) {
 		s.ended(&s.client, true, CausePong)
 	case s.up.silent(now):
 		s.ended(&s.up, true, CausePong)
-	default:
-		s.client.schedulePing(now)
-		s.up.schedulePing(now)
+	case now >= s.nextPing:
+		s.nextPing = now + p.Ping
+		s.client.wantPing()
+		s.up.wantPing()
 	}
 }
 
@@ -58,54 +55,63 @@ func (x *side) stuck(now time.Duration) bool {
 	if !x.full() || x.s.policy.stall() == 0 {
 		return false
 	}
-	if p := x.progress(); p != x.moved {
-		x.stalled, x.moved = now, p
+	c := x.cold()
+	if p := x.progress(c); p != c.moved {
+		c.stalled, c.moved = now, p
 	}
-	return now-x.stalled >= x.s.policy.stall()
+	return now-c.stalled >= x.s.policy.stall()
 }
 
 // silent reports whether x owes a Pong and has sent nothing at all for too long. While x is not read, because its peer
 // takes nothing, it cannot be judged.
 func (x *side) silent(now time.Duration) bool {
-	if !x.pinging && !x.owing {
+	if !x.has(flagPinging | flagOwing) {
 		return false
 	}
-	if x.peer.full() {
-		x.pingAt = now
+	if x.peer().full() {
+		x.cold().pingAt = now
 		return false
 	}
 	return now >= x.pongDue()
 }
 
 func (x *side) pongDue() time.Duration {
-	return max(x.pingAt, x.lastRead) + x.s.policy.pong()
+	return max(x.cold().pingAt, time.Duration(x.lastRead.Load())) + x.s.policy.pong()
 }
 
-// schedulePing has x pinged if it is time.
-func (x *side) schedulePing(now time.Duration) {
-	if now < x.nextPing {
-		return
+// wantPing has x pinged, unless it takes nothing anyway.
+func (x *side) wantPing() {
+	if !x.full() {
+		x.set(flagWantPing)
 	}
-	x.nextPing = now + x.s.policy.Ping
-	x.wantPing = !x.full()
 }
 
 // until is the deadline of the end as it stands now.
 func (s *Session) until() time.Duration {
+	deadline := s.need().deadline
 	if s.hard || s.phase != closing {
-		return s.deadline
+		return deadline
 	}
 	// One side has sent its Close. The other may first send what it has; each byte gives it time.
 	owing := &s.client
-	if s.client.closeIn {
+	if s.client.has(flagCloseIn) {
 		owing = &s.up
 	}
-	return max(s.deadline, owing.lastRead+s.policy.closeTimeout())
+	return max(deadline, time.Duration(owing.lastRead.Load())+s.policy.closeTimeout())
 }
 
 // arm sets the timer for the nearest deadline, if it is not set for one as near.
 func (s *Session) arm() {
 	s.stale = false
+	next := s.nearest()
+	if due := s.timer.Due(); next == 0 || due != 0 && next >= due {
+		return
+	}
+	s.timer.Reset(max(next-s.now(), 0))
+}
+
+// nearest is the nearest deadline, 0 if there is none.
+func (s *Session) nearest() time.Duration {
 	var next time.Duration
 	sooner := func(t time.Duration) {
 		if next == 0 || t < next {
@@ -114,32 +120,30 @@ func (s *Session) arm() {
 	}
 	if s.phase != open {
 		sooner(s.until())
-		if s.client.cut && !s.client.gone || s.up.cut && !s.up.gone {
-			sooner(s.now() + cutPoll)
-		}
-	} else {
-		p := s.policy
-		if p.MaxAge > 0 {
-			sooner(p.MaxAge)
-		}
-		if p.Idle > 0 {
-			sooner(s.life + p.Idle)
-		}
 		for _, x := range [...]*side{&s.client, &s.up} {
-			if x.stalled != 0 && p.stall() > 0 {
-				sooner(x.stalled + p.stall())
-			}
-			if p.Ping > 0 {
-				sooner(x.nextPing)
-				if x.pinging || x.owing {
-					sooner(x.pongDue())
-				}
+			if x.has(flagCut) && !x.has(flagGone) {
+				sooner(s.now() + cutPoll)
 			}
 		}
+		return next
 	}
-	if next == 0 || s.armed != 0 && next >= s.armed {
-		return
+	p := s.policy
+	if p.MaxAge > 0 {
+		sooner(s.started + p.MaxAge)
 	}
-	s.armed = next
-	s.timer.Reset(max(next-s.now(), 0))
+	if p.Idle > 0 {
+		sooner(s.life + p.Idle)
+	}
+	if p.Ping > 0 {
+		sooner(s.nextPing)
+	}
+	for _, x := range [...]*side{&s.client, &s.up} {
+		if x.has(flagStalled) && p.stall() > 0 {
+			sooner(x.cold().stalled + p.stall())
+		}
+		if p.Ping > 0 && x.has(flagPinging|flagOwing) {
+			sooner(x.pongDue())
+		}
+	}
+	return next
 }

@@ -93,14 +93,6 @@ func AppendClose(dst []byte, mask *[4]byte, code Code, reason string) []byte {
 	return AppendFrame(dst, OpClose, true, mask, payload)
 }
 
-// The ways in which the payload of a Close frame may be wrong. They are [FrameError] values, so that a caller may choose
-// the answer: ErrCloseReason is 1007, the others are 1002.
-const (
-	ErrCloseLength FrameError = "close payload of one byte"
-	ErrCloseCode   FrameError = "invalid close code"
-	ErrCloseReason FrameError = "close reason is not UTF-8"
-)
-
 // ParseClose reads the unmasked payload of a Close frame. An empty payload is NoStatus. The error is ErrCloseLength,
 // ErrCloseCode or ErrCloseReason (RFC 6455, sections 5.5.1, 7.4 and 8.1).
 func ParseClose(payload []byte) (Code, string, error) {

@@ -3,22 +3,54 @@ package websocket
 import "sync"
 
 // A FrameError is a rule of RFC 6455 that a peer broke. Its text is fit for the reason of a Close.
-type FrameError string
+type FrameError uint8
 
-func (e FrameError) Error() string { return string(e) }
-
-// The rules that a [Cursor] holds a peer to.
+// The rules that a [Cursor] and [ParseClose] hold a peer to.
 const (
-	ErrOpcode          FrameError = "reserved opcode"                 // section 5.2
-	ErrReserved        FrameError = "reserved bit set"                // section 5.2; RFC 7692, section 6
-	ErrLength          FrameError = "frame length out of range"       // section 5.2
-	ErrUnmasked        FrameError = "frame of a client is not masked" // section 5.1
-	ErrMasked          FrameError = "frame of a server is masked"     // section 5.1
-	ErrControlFragment FrameError = "fragmented control frame"        // section 5.5
-	ErrControlLength   FrameError = "control frame too long"          // section 5.5
-	ErrNoMessage       FrameError = "continuation without a message"  // section 5.4
-	ErrInMessage       FrameError = "new message inside a message"    // section 5.4
+	noError            FrameError = iota
+	ErrOpcode                     // section 5.2
+	ErrReserved                   // section 5.2; RFC 7692, section 6
+	ErrLength                     // section 5.2
+	ErrUnmasked                   // section 5.1
+	ErrMasked                     // section 5.1
+	ErrControlFragment            // section 5.5
+	ErrControlLength              // section 5.5
+	ErrNoMessage                  // section 5.4
+	ErrInMessage                  // section 5.4
+	ErrCloseLength                // section 5.5.1
+	ErrCloseCode                  // section 7.4
+	ErrCloseReason                // section 8.1, so its close code is 1007; that of the others is 1002
 )
+
+func (e FrameError) Error() string {
+	switch e {
+	case ErrOpcode:
+		return "reserved opcode"
+	case ErrReserved:
+		return "reserved bit set"
+	case ErrLength:
+		return "frame length out of range"
+	case ErrUnmasked:
+		return "frame of a client is not masked"
+	case ErrMasked:
+		return "frame of a server is masked"
+	case ErrControlFragment:
+		return "fragmented control frame"
+	case ErrControlLength:
+		return "control frame too long"
+	case ErrNoMessage:
+		return "continuation without a message"
+	case ErrInMessage:
+		return "new message inside a message"
+	case ErrCloseLength:
+		return "close payload of one byte"
+	case ErrCloseCode:
+		return "invalid close code"
+	case ErrCloseReason:
+		return "close reason is not UTF-8"
+	}
+	return "frame error"
+}
 
 // A Kind is what [Cursor.Next] found.
 type Kind uint8
@@ -26,11 +58,11 @@ type Kind uint8
 const (
 	// None is the start of a header or control frame that is not whole yet: it is in [Cursor.Held].
 	None Kind = iota
-	// Head is the whole header of a data frame: [Cursor.Header].
+	// Head is the whole header of a data frame: [Cursor.Opcode], and in [Cursor.Left] the length of its payload.
 	Head
 	// Payload is payload of the current data frame, not necessarily all of it.
 	Payload
-	// Control is a whole control frame, header and payload: [Cursor.Header] and [AppendPayload].
+	// Control is a whole control frame, header and payload: [Cursor.Opcode] and [AppendPayload].
 	Control
 )
 
@@ -39,22 +71,18 @@ const MaxHeld = 2 + 4 + MaxControl
 
 // A Cursor follows the frames of one direction of a session as its bytes pass. It never looks at the payload of data
 // frames, never allocates, and any split of the bytes gives the same. Its owner is the one goroutine that reads that
-// direction. The first broken rule is final.
+// direction. The first broken rule is final. A session keeps two for hours, so they are small.
 type Cursor struct {
-	masked bool // constant: frames must be masked (from a client), or must not
-	rsv1   bool // constant: permessage-deflate is agreed
+	left int64          // payload of the current data frame that has not passed yet
+	size int64          // payload of the current message's frames, as their headers announce
+	held *[MaxHeld]byte // start of a header or control frame; nil while there is none
 
-	head      Header // of the current or last frame
-	left      int64  // payload of the current data frame that has not passed yet
-	size      int64  // payload of the current message's frames, as their headers announce
-	inMessage bool   // a message has begun and not ended
-	err       error
-
-	frames   int64
-	messages int64
-
-	nheld uint8
-	held  *[MaxHeld]byte // start of a header or control frame; nil while there is none
+	nheld     uint8 // bytes in held
+	first     uint8 // first byte of the current or last frame: FIN and opcode
+	masked    bool  // constant: frames must be masked (from a client), or must not
+	rsv1      bool  // constant: permessage-deflate is agreed
+	inMessage bool  // a message has begun and not ended
+	err       FrameError
 }
 
 // heldBuffers are for the few directions that stand inside a header or control frame.
@@ -70,7 +98,7 @@ func NewCursor(masked, deflate bool) Cursor {
 // came with an earlier p were in [Cursor.Held] before the call. With None all of p was used. After an error nothing
 // is consumed any more; the error is a [FrameError].
 func (c *Cursor) Next(p []byte) (Kind, int, error) {
-	if c.err != nil {
+	if c.err != noError {
 		return None, 0, c.err
 	}
 	if len(p) == 0 {
@@ -86,7 +114,7 @@ func (c *Cursor) Next(p []byte) (Kind, int, error) {
 	}
 	if c.nheld == 0 {
 		size, whole, err := c.measure(p)
-		if err != nil {
+		if err != noError {
 			return c.fail(err)
 		}
 		if whole && size <= len(p) {
@@ -104,7 +132,7 @@ func (c *Cursor) collect(p []byte) (Kind, int, error) {
 	used := 0
 	for {
 		size, whole, err := c.measure(c.held[:c.nheld])
-		if err != nil {
+		if err != noError {
 			return c.fail(err)
 		}
 		if n := int(c.nheld); n == size && whole {
@@ -125,22 +153,22 @@ func (c *Cursor) collect(p []byte) (Kind, int, error) {
 
 // measure tells how many bytes the unit at the start of p has, as far as p tells it: whole is false while the answer may
 // still grow. It checks the rules that the first two bytes decide.
-func (c *Cursor) measure(p []byte) (size int, whole bool, err error) {
+func (c *Cursor) measure(p []byte) (size int, whole bool, err FrameError) {
 	if len(p) < 2 {
-		return 2, false, nil
+		return 2, false, noError
 	}
-	if err := c.check(p[0], p[1]); err != nil {
+	if err := c.check(p[0], p[1]); err != noError {
 		return 0, false, err
 	}
 	size = headerSize(p[1])
 	if Opcode(p[0] & 0x0F).Control() {
 		size += int(p[1] &^ bitMask)
 	}
-	return size, true, nil
+	return size, true, noError
 }
 
 // check holds the first two bytes of a header to the rules.
-func (c *Cursor) check(b0, b1 byte) error {
+func (c *Cursor) check(b0, b1 byte) FrameError {
 	op, fin, rsv := Opcode(b0&0x0F), b0&bitFin != 0, b0&(RSV1|RSV2|RSV3)
 	masked := b1&bitMask != 0
 	switch op {
@@ -168,33 +196,25 @@ func (c *Cursor) check(b0, b1 byte) error {
 	case !op.Control() && op != OpContinuation && c.inMessage:
 		return ErrInMessage
 	}
-	return nil
+	return noError
 }
 
 // begin enters the unit whose bytes are all there; n of them came with the current p.
 func (c *Cursor) begin(unit []byte, n int) (Kind, int, error) {
-	h, _, err := ParseHeader(unit)
-	if err != nil {
-		return c.fail(err)
-	}
-	if !h.Opcode.Control() {
-		size := h.Length
-		if c.inMessage {
-			size += c.size
-		}
-		if size < h.Length { // beyond 63 bits in all: no peer means it
-			return c.fail(ErrLength)
-		}
-		c.size = size
-	}
-	c.head = h
-	if h.Opcode.Control() {
-		c.frames++
+	c.first = unit[0]
+	if c.Opcode().Control() {
 		return Control, n, nil
 	}
-	c.inMessage = true
-	c.left = h.Length
-	if c.left == 0 {
+	length, ok := payloadLength(unit)
+	size := length
+	if c.inMessage {
+		size += c.size
+	}
+	if !ok || size < length { // beyond 63 bits, by itself or in all: no peer means it
+		return c.fail(ErrLength)
+	}
+	c.left, c.size, c.inMessage = length, size, true
+	if length == 0 {
 		c.endFrame()
 	}
 	return Head, n, nil
@@ -202,20 +222,18 @@ func (c *Cursor) begin(unit []byte, n int) (Kind, int, error) {
 
 // endFrame leaves a data frame.
 func (c *Cursor) endFrame() {
-	c.frames++
-	if c.head.Fin {
-		c.messages++
+	if c.first&bitFin != 0 {
 		c.inMessage = false
 	}
 }
 
-func (c *Cursor) fail(err error) (Kind, int, error) {
+func (c *Cursor) fail(err FrameError) (Kind, int, error) {
 	c.err = err
 	return None, 0, err
 }
 
-// Header is the header of the current frame, or between frames of the last one.
-func (c *Cursor) Header() Header { return c.head }
+// Opcode is that of the current frame, or between frames of the last one.
+func (c *Cursor) Opcode() Opcode { return Opcode(c.first & 0x0F) }
 
 // Held is the start of a header or control frame that is not whole yet. It is valid until the next call of Next.
 func (c *Cursor) Held() []byte {
@@ -234,18 +252,20 @@ func (c *Cursor) AtFrame() bool { return c.left == 0 && c.nheld == 0 }
 // AtMessage reports whether the last byte seen was the last of a message, or of a control frame between messages.
 func (c *Cursor) AtMessage() bool { return c.AtFrame() && !c.inMessage }
 
+// InMessage reports whether a message has begun and not ended.
+func (c *Cursor) InMessage() bool { return c.inMessage }
+
 // MessageSize is the payload of the current message in bytes, as the headers of its frames so far announce it. After the
 // message it keeps its value until the next one begins.
 func (c *Cursor) MessageSize() int64 { return c.size }
 
-// Frames is the number of frames that have passed whole.
-func (c *Cursor) Frames() int64 { return c.frames }
-
-// Messages is the number of messages that have passed whole.
-func (c *Cursor) Messages() int64 { return c.messages }
-
 // Err is the rule that was broken, or nil.
-func (c *Cursor) Err() error { return c.err }
+func (c *Cursor) Err() error {
+	if c.err == noError {
+		return nil
+	}
+	return c.err
+}
 
 // Advance walks all of p, for callers that only want to know where it ends.
 func (c *Cursor) Advance(p []byte) error {

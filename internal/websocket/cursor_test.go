@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"go.uber.org/goleak"
 )
@@ -14,16 +15,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // seen is what a Cursor tells of a stream, however it was split.
 type seen struct {
-	head             Header
-	left, size       int64
-	inMessage        bool
-	held             string
-	frames, messages int64
-	err              error
+	first      uint8
+	left, size int64
+	inMessage  bool
+	held       string
+	err        error
 }
 
 func (c *Cursor) seen() seen {
-	return seen{c.head, c.left, c.size, c.inMessage, string(c.Held()), c.frames, c.messages, c.err}
+	return seen{c.first, c.left, c.size, c.inMessage, string(c.Held()), c.Err()}
 }
 
 // walk feeds p and returns the bytes of all whole units and payload, in order.
@@ -74,8 +74,8 @@ func TestCursorSplit(t *testing.T) {
 		if out := walk(t, &whole, in); !bytes.Equal(out, in) {
 			t.Fatal("units are not the stream")
 		}
-		if whole.Frames() != 8 || whole.Messages() != 3 || !whole.AtMessage() {
-			t.Fatalf("frames %d, messages %d", whole.Frames(), whole.Messages())
+		if !whole.AtMessage() || whole.Opcode() != OpClose {
+			t.Fatalf("at the end: %+v", whole.seen())
 		}
 		for k := range in {
 			if k > 500 && k < len(in)-200 && k%997 != 0 {
@@ -143,6 +143,13 @@ func TestCursorRules(t *testing.T) {
 				t.Errorf("%s: error is not final", name)
 			}
 		}
+	}
+}
+
+// A session keeps two of them.
+func TestCursorSize(t *testing.T) {
+	if n := unsafe.Sizeof(Cursor{}); n > 32 {
+		t.Errorf("a Cursor takes %d bytes, want 32 at most", n)
 	}
 }
 

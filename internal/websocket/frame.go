@@ -87,23 +87,29 @@ func ParseHeader(p []byte) (h Header, n int, err error) {
 		RSV:    p[0] & (RSV1 | RSV2 | RSV3),
 		Masked: p[1]&bitMask != 0,
 	}
-	switch l := p[1] &^ bitMask; l {
-	case 126:
-		h.Length = int64(binary.BigEndian.Uint16(p[2:]))
-	case 127:
-		// RFC 6455, section 5.2: the most significant bit must be 0.
-		l := binary.BigEndian.Uint64(p[2:])
-		if l>>63 != 0 {
-			return Header{}, 0, ErrLength
-		}
-		h.Length = int64(l)
-	default:
-		h.Length = int64(l)
+	length, ok := payloadLength(p)
+	if !ok {
+		return Header{}, 0, ErrLength
 	}
+	h.Length = length
 	if h.Masked {
 		h.Mask = [4]byte(p[n-4 : n])
 	}
 	return h, n, nil
+}
+
+// payloadLength reads the length of the payload from a whole header. It is not ok if its most significant bit is set
+// (RFC 6455, section 5.2).
+func payloadLength(header []byte) (n int64, ok bool) {
+	switch l := header[1] &^ bitMask; l {
+	case 126:
+		return int64(binary.BigEndian.Uint16(header[2:])), true
+	case 127:
+		n = int64(binary.BigEndian.Uint64(header[2:]))
+		return n, n >= 0
+	default:
+		return int64(l), true
+	}
 }
 
 // headerSize is the size of a header in bytes, as its second byte tells.
