@@ -12,6 +12,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -231,7 +232,7 @@ func compareResponse(t *testing.T, text, method string, r *Response, got *http.R
 		if method == "HEAD" {
 			length = -1
 			if v := r.Fields.Get("Content-Length"); v != "" {
-				fmt.Sscan(v, &length)
+				length, _ = strconv.ParseInt(v, 10, 64)
 			}
 		}
 		if r.Fields.Has("Transfer-Encoding") {
