@@ -3,48 +3,108 @@ package accesslog
 import (
 	"encoding/binary"
 	"time"
+	"unique"
+
+	"github.com/google/uuid"
 )
 
-// Packed is what is known of a session at its opening, in one piece of memory: a session
-// keeps it for hours, and a Record with its strings takes three times as much.
-type Packed string
+// Packed is what is known of a session at its opening: a session keeps it for hours, and a Record with its strings takes
+// several times as much. The zero Packed is an empty Record's.
+type Packed struct {
+	place unique.Handle[place]
+	rest  string
+}
+
+// A place is what many sessions have in common. The gateway, its routes and its services say it, no client: so there are few.
+type place struct {
+	status                                       int
+	protocol, tlsVersion, tlsCipher, subprotocol string
+	route, service, instance, backend            string
+}
 
 // Pack packs the record as far as it is known at the opening, and more, a string of the caller's.
 func Pack(r *Record, more string) Packed {
-	size := 2 * binary.MaxVarintLen64
-	fields := r.opening(&more)
-	for _, f := range fields {
-		size += len(*f) + binary.MaxVarintLen32
-	}
-	b := make([]byte, 0, size)
+	b := make([]byte, 0, 256) // on the stack, if it does
 	b = binary.AppendVarint(b, r.Time.UnixNano())
-	b = binary.AppendVarint(b, int64(r.Status))
-	for _, f := range fields {
-		b = binary.AppendUvarint(b, uint64(len(*f)))
-		b = append(b, *f...)
+	for _, f := range r.own() {
+		b = appendField(b, *f)
 	}
-	return Packed(b)
+	// Where a service is called under much the same path as the gateway, the common end is kept once.
+	n := commonEnd(r.Path, more)
+	b = binary.AppendUvarint(b, uint64(n))
+	b = appendField(b, more[:len(more)-n])
+	return Packed{place: unique.Make(place{
+		r.Status, r.Protocol, r.TLSVersion, r.TLSCipher, r.Subprotocol, r.Route, r.Service, r.Instance, r.Backend,
+	}), rest: string(b)}
 }
 
-// Unpack gives back what was packed. The strings are parts of p: nothing is copied.
+// Unpack gives back what was packed.
 func (p Packed) Unpack() (r Record, more string) {
-	at, n := binary.Varint([]byte(p[:min(len(p), binary.MaxVarintLen64)]))
-	r.Time, p = time.Unix(0, at), p[n:]
-	status, n := binary.Varint([]byte(p[:min(len(p), binary.MaxVarintLen64)]))
-	r.Status, p = int(status), p[n:]
 	r.Websocket = true
-	for _, f := range r.opening(&more) {
-		size, n := binary.Uvarint([]byte(p[:min(len(p), binary.MaxVarintLen64)]))
-		p = p[n:]
-		*f, p = string(p[:size]), p[size:]
+	if p == (Packed{}) {
+		return r, ""
 	}
-	return r, more
+	at := p.place.Value()
+	r.Status, r.Protocol, r.TLSVersion, r.TLSCipher, r.Subprotocol = at.status, at.protocol, at.tlsVersion, at.tlsCipher, at.subprotocol
+	r.Route, r.Service, r.Instance, r.Backend = at.route, at.service, at.instance, at.backend
+	u := unpacker(p.rest)
+	began, n := binary.Varint(u.number())
+	r.Time, u = time.Unix(0, began), u[n:]
+	for _, f := range r.own() {
+		*f = u.field()
+	}
+	end := u.uvarint()
+	return r, u.field() + r.Path[len(r.Path)-int(end):]
 }
 
-// opening are the strings of a session that are known when it opens.
-func (r *Record) opening(more *string) [18]*string {
-	return [...]*string{
-		&r.RequestID, &r.SessionID, &r.Client, &r.Method, &r.Host, &r.Path, &r.Protocol, &r.Route, &r.Service, &r.Instance,
-		&r.Backend, &r.User, &r.TLSVersion, &r.TLSCipher, &r.UserAgent, &r.Referrer, &r.Subprotocol, more,
+// own are the strings that each session has for itself.
+func (r *Record) own() [9]*string {
+	return [...]*string{&r.RequestID, &r.SessionID, &r.Client, &r.Method, &r.Host, &r.Path, &r.User, &r.UserAgent, &r.Referrer}
+}
+
+// A field is its length, doubled, and its bytes. An id is asUUID and 16 bytes.
+const asUUID = 1
+
+func appendField(b []byte, s string) []byte {
+	if len(s) == 36 {
+		if id, err := uuid.Parse(s); err == nil && id.String() == s {
+			return append(append(b, asUUID), id[:]...)
+		}
 	}
+	return append(binary.AppendUvarint(b, uint64(len(s))<<1), s...)
+}
+
+// An unpacker is what is not unpacked yet. Strings are parts of it: nothing is copied but ids.
+type unpacker string
+
+func (u *unpacker) number() []byte { return []byte((*u)[:min(len(*u), binary.MaxVarintLen64)]) }
+
+func (u *unpacker) uvarint() uint64 {
+	v, n := binary.Uvarint(u.number())
+	*u = (*u)[n:]
+	return v
+}
+
+func (u *unpacker) field() string {
+	size := u.uvarint()
+	if size == asUUID {
+		id := uuid.UUID([]byte(u.cut(16)))
+		return id.String()
+	}
+	return u.cut(int(size >> 1))
+}
+
+func (u *unpacker) cut(n int) string {
+	s := (*u)[:n]
+	*u = (*u)[n:]
+	return string(s)
+}
+
+// commonEnd is how many bytes a and b end in alike.
+func commonEnd(a, b string) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[len(a)-1-n] == b[len(b)-1-n] {
+		n++
+	}
+	return n
 }

@@ -107,16 +107,16 @@ func (s *Server) connect(r *http.Request, x *exchange, m route.Match, ss *Sessio
 	header := handshakeHeader(x, m, r.Header, checked)
 	var tried []*upstream.Endpoint
 	for range maxAttempts {
-		ep, release, none := m.Service.Take(m.Policy.Balance(true), tried...)
+		ep, none := m.Service.Take(m.Policy.Balance(true), tried...)
 		if none != nil {
 			return nil, cmp.Or(err, none)
 		}
-		ss.endpoint, ss.release = ep, release
+		ss.endpoint = ep
 		x.record.Instance, x.record.Backend = ep.ID, ep.Address()
 		if up, err = s.attempt(r.Context(), x, m, ss, header); err == nil {
 			return up, nil
 		}
-		release()
+		ep.Release()
 		if r.Context().Err() != nil {
 			return nil, errClientGone
 		}
@@ -285,7 +285,7 @@ func (s *Server) abandon(x *exchange, ss *Session, up *upstreamConn, client net.
 	_ = up.conn.SetDeadline(time.Now().Add(time.Second))
 	_, _ = up.conn.Write(websocket.AppendClose(nil, &mask, websocket.GoingAway, "client gone"))
 	up.conn.Close()
-	ss.release()
+	ss.endpoint.Release()
 	s.Sessions.remove(ss)
 	x.record.Status, x.record.Cause, x.record.ClosedBy = statusClientGone, errClientGone.Error(), relay.Client.String()
 	s.log(x)
@@ -302,7 +302,7 @@ func (ss *Session) Lost(*relay.Session, string) relay.Verdict {
 // Done implements relay.Owner: the last thing that happens to a session, and its one line
 // in the access log.
 func (ss *Session) Done(_ *relay.Session, res *relay.Result) {
-	ss.release()
+	ss.endpoint.Release()
 	ss.owner.Sessions.remove(ss)
 	rec, _ := ss.opening.Unpack()
 	rec.Duration = time.Since(rec.Time)

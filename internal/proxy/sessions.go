@@ -15,16 +15,15 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
-// A Session is one live WebSocket session as admin lists it.
+// A Session is one live WebSocket session as admin lists it. It is kept for hours: its size is bounded by a test.
 type Session struct {
 	seq      uint64                        // order of opening; the cursor of paged lists
 	relay    atomic.Pointer[relay.Session] // nil while the handshake goes on
 	id       uuid.UUID                     // sessionId
 	routeID  string                        // what limits count by
-	endpoint *upstream.Endpoint
-	opening  accesslog.Packed // what the access log and the list say of its opening, and its serviceUrl
-	secure   bool             // the client came by https, to us or to a proxy that says so
-	release  func()           // gives the slot at the endpoint back
+	endpoint *upstream.Endpoint            // on which a place is taken
+	opening  accesslog.Packed              // what the access log and the list say of its opening, and its serviceUrl
+	secure   bool                          // the client came by https, to us or to a proxy that says so
 	owner    *Server
 }
 

@@ -55,16 +55,17 @@ type Service struct {
 }
 
 // Take chooses an endpoint and counts a session on it in one step, so that handshakes that
-// begin together spread instead of all seeing the same least loaded endpoint. release gives the
-// place back; calling it again does nothing. The error is ErrNoEndpoint.
-func (s *Service) Take(b Balance, exclude ...*Endpoint) (e *Endpoint, release func(), err error) {
+// begin together spread instead of all seeing the same least loaded endpoint. Endpoint.Release
+// gives the place back. The error is ErrNoEndpoint.
+func (s *Service) Take(b Balance, exclude ...*Endpoint) (*Endpoint, error) {
 	s.state.take.Lock()
 	defer s.state.take.Unlock()
-	e, err = s.Pick(b, exclude...)
+	e, err := s.Pick(b, exclude...)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return e, e.Acquire(), nil
+	e.Acquire()
+	return e, nil
 }
 
 // Pick chooses an endpoint that is neither leaving nor in exclude, without counting anything;

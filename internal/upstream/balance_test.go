@@ -76,7 +76,7 @@ func TestTakeDoesNotHerd(t *testing.T) {
 		for range len(s.Endpoints) {
 			wg.Go(func() {
 				<-start
-				if _, _, err := s.Take(LeastSessions); err != nil {
+				if _, err := s.Take(LeastSessions); err != nil {
 					t.Error(err)
 				}
 			})
@@ -97,7 +97,7 @@ func TestTakeChoosesAndCountsInOneStep(t *testing.T) {
 	s.state.take.Lock()
 	taken := make(chan *Endpoint, 1)
 	go func() {
-		e, _, _ := s.Take(LeastSessions)
+		e, _ := s.Take(LeastSessions)
 		taken <- e
 	}()
 	select {
@@ -116,7 +116,7 @@ func TestTwoChoicesAreEven(t *testing.T) {
 	const endpoints, each = 40, 100
 	s := NewPool().Service("svc", specs(endpoints))
 	for range endpoints * each {
-		if _, _, err := s.Take(LeastSessions); err != nil {
+		if _, err := s.Take(LeastSessions); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -159,8 +159,8 @@ func TestNoEndpoint(t *testing.T) {
 		"many":     p.Service("many", specs(twoChoices+1)),
 	} {
 		for _, balance := range []Balance{LeastSessions, RoundRobin, Random, ""} {
-			e, release, err := s.Take(balance, s.Endpoints...)
-			if e != nil || release != nil || !errors.Is(err, ErrNoEndpoint) {
+			e, err := s.Take(balance, s.Endpoints...)
+			if e != nil || !errors.Is(err, ErrNoEndpoint) {
 				t.Errorf("%s, %s: %v, %v, want ErrNoEndpoint", name, balance, e, err)
 			}
 		}
@@ -184,8 +184,8 @@ func BenchmarkTake(b *testing.B) {
 	s := NewPool().Service("svc", specs(8))
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, release, err := s.Take(LeastSessions); err == nil {
-				release()
+			if e, err := s.Take(LeastSessions); err == nil {
+				e.Release()
 			}
 		}
 	})

@@ -62,15 +62,11 @@ func (e *Endpoint) Total() uint64 { return e.total.Load() }
 // loses a leaving endpoint ends in 1012 (try again, elsewhere), any other in 1011.
 func (e *Endpoint) Leaving() bool { return e.leaving.Load() }
 
-// Acquire counts a session on the endpoint until release is called. Calling release again
-// does nothing. Any goroutine.
-func (e *Endpoint) Acquire() (release func()) {
+// Acquire counts a session on the endpoint until Release, which its owner calls once. Any goroutine.
+func (e *Endpoint) Acquire() {
 	e.sessions.Add(1)
 	e.total.Add(1)
-	var released atomic.Bool
-	return func() {
-		if released.CompareAndSwap(false, true) {
-			e.sessions.Add(-1)
-		}
-	}
 }
+
+// Release gives the place of one Acquire, or of one Service.Take, back. Any goroutine.
+func (e *Endpoint) Release() { e.sessions.Add(-1) }

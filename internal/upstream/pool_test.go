@@ -12,7 +12,7 @@ func TestEndpointsOutliveTheirServices(t *testing.T) {
 	two := specs(2)
 	first := p.Service("svc", two)
 	a, b := first.Endpoints[0], first.Endpoints[1]
-	release := a.Acquire()
+	a.Acquire()
 
 	second := p.Service("svc", []Spec{two[1], two[0], two[1]})
 	if !slices.Equal(second.Endpoints, []*Endpoint{b, a}) {
@@ -24,10 +24,9 @@ func TestEndpointsOutliveTheirServices(t *testing.T) {
 	if !slices.Equal(first.Endpoints, []*Endpoint{a, b}) {
 		t.Error("the first service changed")
 	}
-	release()
-	release()
+	a.Release()
 	if a.Sessions() != 0 {
-		t.Errorf("after two releases of one session: %d sessions, want 0", a.Sessions())
+		t.Errorf("after its only session: %d sessions, want 0", a.Sessions())
 	}
 	if other := p.Service("other", two); other.Endpoints[0] == a {
 		t.Error("two services share an endpoint")
@@ -67,7 +66,7 @@ func TestLeaving(t *testing.T) {
 func TestSweep(t *testing.T) {
 	p := NewPool()
 	s := p.Service("svc", specs(3))
-	release := s.Endpoints[0].Acquire()
+	s.Endpoints[0].Acquire()
 	p.Service("svc", specs(3)[2:])
 	if n := p.Sweep(); n != 1 {
 		t.Errorf("swept %d, want the one that is leaving and idle", n)
@@ -75,7 +74,7 @@ func TestSweep(t *testing.T) {
 	if got := p.Endpoints(); !slices.Equal(got, []*Endpoint{s.Endpoints[0], s.Endpoints[2]}) {
 		t.Errorf("left %v, want the one with a session and the listed one", got)
 	}
-	release()
+	s.Endpoints[0].Release()
 	p.Service("svc", nil)
 	if n := p.Sweep(); n != 2 {
 		t.Errorf("swept %d, want 2", n)
@@ -103,8 +102,8 @@ func TestPoolConcurrently(t *testing.T) {
 		})
 		wg.Go(func() {
 			for range 200 {
-				if _, release, err := s.Take(LeastSessions); err == nil {
-					release()
+				if e, err := s.Take(LeastSessions); err == nil {
+					e.Release()
 				}
 			}
 		})
