@@ -79,6 +79,7 @@ func TestCursorRefused(t *testing.T) {
 		{"fffffffffffffffff\r\n", "too large"},
 		{"5;" + strings.Repeat("a", maxChunkLine) + "\r\n", "too long"},
 		{"5\r\nhello!\r\n", "no CRLF"},
+		{"5\r\nhello!\n0\r\n\r\n", "no CRLF"},
 		{"5\r\nhello\n0\r\n\r\n", "no CRLF"},
 		{"5\r\nhello\r0\r\n\r\n", "no CRLF"},
 		{"5\r\nhello0\r\n\r\n", "no CRLF"},

@@ -55,7 +55,7 @@ func (m *maker) field() string {
 }
 
 func (m *maker) eol() string {
-	return m.pick([]string{"\r\n"}, []string{"\n", "\r", "\r\r\n", "\n\r", " \r\n", "\r\n "})
+	return m.pick([]string{"\r\n"}, []string{"\n", "\r", "x\n", "\r\r\n", "\n\r", " \r\n", "\r\n "})
 }
 
 // framing makes the framing fields, and tells what they mean if they are good.
