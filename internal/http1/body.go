@@ -35,6 +35,7 @@ type Body struct {
 	ended   func() // called once when the body has come whole
 
 	done  atomic.Bool  // all of it has come
+	lost  atomic.Bool  // it cannot come any more
 	left  atomic.Int64 // content that is still to come, of a known length; -1: unknown
 	count atomic.Int64 // content handed out, in bytes
 }
@@ -49,6 +50,7 @@ func (b *Body) start(l *link, in **buffer, f Framing, wait time.Duration) {
 	b.pending, b.err, b.before, b.ended = nil, nil, nil, nil
 	b.count.Store(0)
 	b.done.Store(f.Empty())
+	b.lost.Store(false)
 	switch f.Kind {
 	case NoBody, Length:
 		b.left.Store(f.Length)
@@ -207,6 +209,7 @@ func (b *Body) decode() {
 		piece, n, err := b.cursor.Next(p[used:])
 		if err != nil {
 			b.err = err
+			b.lost.Store(true)
 			break
 		}
 		if piece == Data {
@@ -245,6 +248,7 @@ func (b *Body) broke(err error) error {
 		}
 	}
 	b.err = fmt.Errorf("body: %w", err)
+	b.lost.Store(true)
 	return b.err
 }
 

@@ -174,7 +174,7 @@ func (x *Exchange) settleable() bool {
 		return false // whether the client sends its body is anybody's guess (RFC 9110, section 10.1.1)
 	}
 	left := x.body.Left()
-	return left >= 0 && left <= x.conn.options.maxUnread()
+	return left >= 0 && left <= x.conn.options.maxUnread() && !x.body.lost.Load()
 }
 
 // Status is that of the final answer, 0 before [Exchange.Respond].
