@@ -264,4 +264,3 @@ func (w *waiting) gone() {
 		w.front.Closed()
 	}
 }
-

@@ -43,7 +43,7 @@ func front(t *testing.T, f *Front) (addr string) {
 // answerBody answers with what it was sent, and the target.
 func answerBody(_ loop.Runner, x *Exchange, err error) bool {
 	if err != nil {
-		_ = x.Reply(&Answer{Status: err.(*Error).Status}, nil)
+		_ = x.Reply(&Answer{Status: err.(*Error).Status}, nil) //nolint:errorlint // ServerConn.Next promises it
 		return x.Done()
 	}
 	body, err := io.ReadAll(x.Body())
