@@ -40,7 +40,7 @@ func onLoop(t testing.TB) world {
 			return addr
 		},
 		func(r loop.Runner, addr string) (net.Conn, error) {
-			c, err := r.Loop().Dial(netip.MustParseAddrPort(addr), time.Now().Add(longest), nil)
+			c, err := r.Loop().Dial(netip.MustParseAddrPort(addr), loop.DialOptions{Deadline: time.Now().Add(longest)})
 			if err != nil {
 				return nil, err
 			}

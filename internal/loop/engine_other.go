@@ -66,9 +66,12 @@ func (*Loop) Handlers() iter.Seq[Handler] { return func(func(Handler) bool) {} }
 func (*Loop) Go(func(Runner)) { panic("loop: it does not poll") }
 
 // Dial is never called here.
-func (*Loop) Dial(netip.AddrPort, time.Time, func(int) error) (*Conn, error) {
+func (*Loop) Dial(netip.AddrPort, DialOptions) (*Conn, error) {
 	return nil, errors.ErrUnsupported
 }
+
+// Adopt is never called here.
+func (*Loop) Adopt(net.Conn) (*Conn, error) { return nil, errors.ErrUnsupported }
 
 // StartTLS is never called here.
 func (*Loop) StartTLS(*Conn, *tls.Config, time.Time) (*Conn, error) {

@@ -127,7 +127,7 @@ func TestDialFromFiber(t *testing.T) {
 		front := listen(t, e, ListenOptions{Accept: func(c *Conn) {
 			c.Loop().Go(func(r Runner) {
 				defer c.Close()
-				up, err := r.Loop().Dial(behind, time.Now().Add(patience), nil)
+				up, err := r.Loop().Dial(behind, DialOptions{Deadline: time.Now().Add(patience)})
 				if err == nil && secure {
 					up, err = r.Loop().StartTLS(up, &tls.Config{InsecureSkipVerify: true}, time.Now().Add(patience))
 				}
@@ -175,7 +175,7 @@ func TestDialRefused(t *testing.T) {
 	l := e.Loop()
 	l.Post(func() {
 		l.Go(func(r Runner) {
-			_, err := r.Loop().Dial(nobody, time.Now().Add(patience), nil)
+			_, err := r.Loop().Dial(nobody, DialOptions{Deadline: time.Now().Add(patience)})
 			failed <- err
 		})
 	})
@@ -440,5 +440,82 @@ func TestListenSpreads(t *testing.T) {
 		if n := l.p.load.Load(); n < 70 {
 			t.Errorf("a loop has %d of 200 connections", n)
 		}
+	}
+}
+
+// A dial that nobody answers ends at its deadline, or when it is given up.
+func TestDialEnds(t *testing.T) {
+	e := engine(t, Options{Loops: 1})
+	full := backlogged(t)
+	failed := make(chan error)
+	for _, given := range []bool{false, true} {
+		l := e.Loop()
+		l.Post(func() {
+			l.Go(func(r Runner) {
+				o := DialOptions{Deadline: time.Now().Add(30 * time.Millisecond)}
+				if given {
+					o = DialOptions{Begun: func(abandon func()) { l.Post(abandon) }}
+				}
+				_, err := r.Loop().Dial(full, o)
+				failed <- err
+			})
+		})
+		want := os.ErrDeadlineExceeded
+		if given {
+			want = net.ErrClosed
+		}
+		if err := wait(t, failed); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+}
+
+// backlogged is the address of a socket that listens and whose backlog is full.
+func backlogged(t *testing.T) netip.AddrPort {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := addrPort(sa)
+	for range 3 { // until one is not answered
+		c, err := net.DialTimeout("tcp", addr.String(), 50*time.Millisecond)
+		if err != nil {
+			break
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	return addr
+}
+
+// What the runtime has dialled becomes a connection of the loop.
+func TestAdopt(t *testing.T) {
+	for name, pair := range map[string]func(*testing.T) (net.Conn, net.Conn){"tcp": tcpPair, "tls": tlsPair} {
+		t.Run(name, func(t *testing.T) {
+			e := engine(t, Options{Loops: 1})
+			outer, inner := pair(t)
+			defer outer.Close()
+			l := e.Loop()
+			l.Post(func() {
+				c, err := l.Adopt(inner)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				echo(c)
+			})
+			exchange(t, outer, 1<<18)
+		})
 	}
 }

@@ -31,3 +31,10 @@ type ListenOptions struct {
 	// Control may set options of the listening socket, which its connections inherit. Nil: none.
 	Control func(fd int) error
 }
+
+// DialOptions are how Loop.Dial is to connect. The zero value does it without a bound of its own.
+type DialOptions struct {
+	Deadline time.Time            // zero: until the kernel gives up
+	Control  func(fd int) error   // sets options of the socket before it connects; nil: none
+	Begun    func(abandon func()) // is given what ends the wait, on the loop; nil: nothing does
+}

@@ -282,9 +282,9 @@ func (c *Conn) handshakeAsServer(ln *Listener) {
 	})
 }
 
-// Dial connects to addr. It waits until deadline at most; zero: until the kernel gives up. The connection belongs to the
-// loop. control may set options of the socket; nil: none. In a fiber of l only.
-func (l *Loop) Dial(addr netip.AddrPort, deadline time.Time, control func(fd int) error) (*Conn, error) {
+// Dial connects to addr. The connection belongs to the loop. A bound that has passed is os.ErrDeadlineExceeded, an end by the
+// function that Begun was given net.ErrClosed. In a fiber of l only.
+func (l *Loop) Dial(addr netip.AddrPort, o DialOptions) (*Conn, error) {
 	fail := func(call string, err error) (*Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: os.NewSyscallError(call, err)}
 	}
@@ -297,8 +297,8 @@ func (l *Loop) Dial(addr netip.AddrPort, deadline time.Time, control func(fd int
 		return fail("socket", err)
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // a slower connection is better than none
-	if control != nil {
-		if err := control(fd); err != nil {
+	if o.Control != nil {
+		if err := o.Control(fd); err != nil {
 			_ = unix.Close(fd)
 			return fail("setsockopt", err)
 		}
@@ -312,14 +312,20 @@ func (l *Loop) Dial(addr netip.AddrPort, deadline time.Time, control func(fd int
 	if err == nil {
 		return c, nil
 	}
+	if o.Begun != nil {
+		o.Begun(c.Abort)
+	}
 	s := c.socket()
 	for {
 		s.full = true // Writable is owed: connected, or failed
 		c.writer = c.fiber()
-		late := c.writer.parkUntil(deadline)
+		late := c.writer.parkUntil(o.Deadline)
 		c.writer = nil
-		if late || c.closed {
-			_ = c.Close()
+		switch {
+		case c.closed:
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: net.ErrClosed}
+		case late:
+			c.Abort()
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: os.ErrDeadlineExceeded}
 		}
 		if s.full {
@@ -335,6 +341,34 @@ func (l *Loop) Dial(addr netip.AddrPort, deadline time.Time, control func(fd int
 		}
 		return c, nil
 	}
+}
+
+// Adopt makes a connection of the runtime one of the loop: TCP, or TLS that came from Wrap and has shaken hands. On error c
+// is as it was. On the loop only.
+func (l *Loop) Adopt(c net.Conn) (*Conn, error) {
+	peer := netip.AddrPort{}
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		peer = a.AddrPort()
+	}
+	switch c := c.(type) {
+	case *net.TCPConn:
+		fd, err := takeDescriptor(c)
+		if err != nil {
+			return nil, err
+		}
+		return l.newConn(fd, peer), nil
+	case *tls.Conn:
+		w, ok := c.NetConn().(*wrapped)
+		if !ok || l.p.layout == nil || w.cipher != nil || !c.ConnectionState().HandshakeComplete {
+			return nil, errors.ErrUnsupported
+		}
+		fd, err := takeDescriptor(w.conn)
+		if err != nil {
+			return nil, err
+		}
+		return l.newTLSConn(c, w, fd, peer), nil
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // StartTLS shakes hands as a client, on a loop for handshakes, and returns the connection that replaces c. On error c is

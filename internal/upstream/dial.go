@@ -71,7 +71,7 @@ func (d *Dialer) Dial(ctx context.Context, e *Endpoint) (net.Conn, error) {
 	if d.Wrap != nil {
 		conn = d.Wrap(conn)
 	}
-	tc := tls.Client(conn, d.tlsFor(e.Host))
+	tc := tls.Client(conn, d.TLSFor(e))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		conn.Close() //nolint:errcheck // the handshake's error is the one to tell
 		return nil, dialError(ctx, OpTLS, e, err)
@@ -79,13 +79,14 @@ func (d *Dialer) Dial(ctx context.Context, e *Endpoint) (net.Conn, error) {
 	return tc, nil
 }
 
-func (d *Dialer) tlsFor(host string) *tls.Config {
+// TLSFor is how a handshake with e is done and its certificate judged.
+func (d *Dialer) TLSFor(e *Endpoint) *tls.Config {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	if d.TLS != nil {
 		conf = d.TLS.Clone()
 	}
 	if conf.ServerName == "" {
-		conf.ServerName = host
+		conf.ServerName = e.Host
 	}
 	return conf
 }

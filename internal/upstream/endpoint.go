@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"net"
+	"net/netip"
 	"strconv"
 	"sync/atomic"
 )
@@ -32,9 +33,10 @@ func (s Spec) Secure() bool { return s.Scheme == "https" }
 // Endpoint is one place where a service runs. A Pool makes and owns it; it stays the same
 // value across route tables, so whoever holds it for a session may ask it anything, any time.
 type Endpoint struct {
-	Spec           // constant
-	service string // constant; the service's name
-	address string // constant
+	Spec                   // constant
+	service string         // constant; the service's name
+	address string         // constant
+	literal netip.AddrPort // constant; not valid if Host is a name
 
 	sessions atomic.Int64
 	total    atomic.Uint64
@@ -42,8 +44,15 @@ type Endpoint struct {
 }
 
 func newEndpoint(service string, spec Spec) *Endpoint {
-	return &Endpoint{Spec: spec, service: service, address: spec.Address()}
+	e := &Endpoint{Spec: spec, service: service, address: spec.Address()}
+	if ip, err := netip.ParseAddr(spec.Host); err == nil && spec.Port > 0 && spec.Port < 1<<16 {
+		e.literal = netip.AddrPortFrom(ip.Unmap(), uint16(spec.Port))
+	}
+	return e
 }
+
+// Literal is where the endpoint is, if its Host is an IP address: nothing is to be resolved. A name gives false.
+func (e *Endpoint) Literal() (netip.AddrPort, bool) { return e.literal, e.literal.IsValid() }
 
 // Service is the name of the service that the endpoint belongs to.
 func (e *Endpoint) Service() string { return e.service }
