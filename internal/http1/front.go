@@ -21,6 +21,9 @@ type Front struct {
 	// ServerConn.Next: nil, or an *Error for a head that is to be refused. again: the connection can serve another. Required.
 	Serve func(r loop.Runner, x *Exchange, err error) (again bool)
 
+	// Owner makes what ServerConn.Owner is for a connection; on its loop. Nil: nothing.
+	Owner func(c *loop.Conn) any
+
 	// Preface is given plain connections that begin with the preface of HTTP/2, and what has been read of them. They are the
 	// runtime's then, for goroutines. It must not wait. Nil: HTTP/2 is refused as a head that is none.
 	Preface func(c net.Conn, read []byte)
@@ -61,6 +64,9 @@ func (f *Front) Accept(c *loop.Conn) {
 	w := &waiting{front: f, c: c, server: ServerConn{link: link{conn: c}, options: &f.Options}, open: true}
 	w.timer.Init(c.Loop(), w)
 	f.open.Add(1)
+	if f.Owner != nil {
+		w.server.Owner = f.Owner(c)
+	}
 	w.wait(f.Options.headTimeout())
 }
 

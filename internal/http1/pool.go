@@ -5,10 +5,13 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/loop"
 )
 
 // A Pool keeps idle connections to services, each under a key: the endpoint, and whatever else makes connections differ. Of
-// a key, the one used last goes out first. Its zero value works; any number of goroutines may use it. It starts nothing:
+// a key, the one used last goes out first. Its zero value works; any number of goroutines may use it. A connection of a loop
+// is got and put on that loop, so the loop is a part of its key. It starts nothing:
 // connections that have been idle for too long are closed when their key is used, and by Sweep.
 type Pool[K comparable] struct {
 	// PerKey bounds the idle connections of one key, Total those of all; the one that has been idle longest is closed
@@ -56,6 +59,9 @@ func (p *Pool[K]) Get(key K) *ClientConn {
 			return nil
 		}
 		if time.Since(c.idleSince) < p.idleTimeout() && p.alive(c) {
+			if h := hangupOf(c.conn); h != nil {
+				h.OnHangup(nil)
+			}
 			return c
 		}
 		p.mu.Lock()
@@ -91,9 +97,24 @@ func (p *Pool[K]) Put(key K, c *ClientConn) {
 		return
 	}
 	c.rest()
-	if out := p.push(key, c); out != nil {
-		_ = out.Close()
+	if h := hangupOf(c.conn); h != nil {
+		h.OnHangup(c.hungUp)
 	}
+	if out := p.push(key, c); out != nil {
+		out.retire()
+	}
+}
+
+// hungUp ends an idle connection that its service has ended; Get and Sweep find it dead.
+func (c *ClientConn) hungUp() { _ = c.conn.Close() }
+
+// retire closes an idle connection, which may belong to another loop than the caller's.
+func (c *ClientConn) retire() {
+	if lc, ok := c.conn.(*loop.Conn); ok {
+		lc.Loop().Post(func() { _ = c.Close() })
+		return
+	}
+	_ = c.Close()
 }
 
 // push adds c and returns the connection to close for it, nil if there is room.
@@ -163,7 +184,7 @@ func (p *Pool[K]) closeAll(before time.Time, shut bool) {
 	}
 	p.mu.Unlock()
 	for _, c := range out {
-		_ = c.Close()
+		c.retire()
 	}
 }
 

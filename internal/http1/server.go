@@ -60,6 +60,9 @@ var ErrIdle = errors.New("http1: no request in time")
 // A ServerConn is a client's connection. Between two requests it holds neither a buffer nor an [Exchange], unless a
 // pipelined request has come. It has one owner at a time; CloseAfter may be called by anybody.
 type ServerConn struct {
+	// Owner is the server's own: what it knows of the client. Nothing here looks at it.
+	Owner any
+
 	link
 	options *ServerOptions
 	in      *buffer   // what has come and is not taken; nil: nothing
