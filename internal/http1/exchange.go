@@ -284,7 +284,8 @@ func (x *Exchange) breakOff() {
 // reads that learns himself. A client that sends the next request meanwhile is not watched further.
 func (x *Exchange) Watch(r loop.Runner, gone func(error)) { x.watch.start(x, r, gone) }
 
-// Unwatch ends Watch: gone is not running when it returns, nor called later. Done and TakeOver do it too.
+// Unwatch ends Watch: gone is not running when it returns, nor called later. It comes when nobody reads the body any more. Done
+// and TakeOver do it too.
 func (x *Exchange) Unwatch() { x.watch.stop() }
 
 // reasonOf is the reason phrase to write.

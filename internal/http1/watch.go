@@ -6,7 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
+	"sync/atomic"
 
 	"github.com/fairlead-gateway/fairlead/internal/loop"
 )
@@ -19,19 +19,22 @@ type Hangup interface{ OnHangup(gone func()) }
 var errUnwatched = errors.New("http1: not watched any more")
 
 // A watch tells when a client goes away. Over a connection that is no [Hangup] it reads ahead: what comes is kept for
-// the next request.
+// the next request. Owned by who reads the request's body, then by who ends the exchange.
 type watch struct {
-	x      *Exchange
+	x      *Exchange // nil: nobody watches
 	runner loop.Runner
 	gone   func(error)
-	hook   Hangup // nil: it reads
+	hook   Hangup     // nil: it reads
+	ahead  *readAhead // nil: it does not
+}
 
-	mu      sync.Mutex // guards the following
-	reading bool
-	stopped bool
-	ended   bool       // the read has
-	ahead   *buffer    // what it read
-	gate    *loop.Gate // opens when it has ended
+// A readAhead is one read beside an exchange.
+type readAhead struct {
+	c    *ServerConn
+	gone func(error)
+	b    *buffer   // what came; readable behind the gate
+	gate loop.Gate // opens when the read has ended
+	over atomic.Bool
 }
 
 func (w *watch) start(x *Exchange, r loop.Runner, gone func(error)) {
@@ -58,53 +61,44 @@ func hangupOf(c net.Conn) Hangup {
 
 // read starts to read ahead.
 func (w *watch) read() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.stopped || w.reading || len(w.x.conn.in.bytes()) > 0 { // a pipelined request: nothing more will tell
+	c := w.x.conn
+	if len(c.in.bytes()) > 0 { // a pipelined request: nothing more will tell
 		return
 	}
-	w.reading = true
-	w.gate = new(loop.Gate)
-	w.runner.Go(w.readAhead)
+	w.ahead = &readAhead{c: c, gone: w.gone}
+	w.runner.Go(w.ahead.run)
 }
 
-func (w *watch) readAhead(loop.Runner) {
-	b := newBuffer(headBuffer)
-	n, err := w.x.conn.read(b.p, 0)
-	if b.w = n; n == 0 && !errors.Is(err, errUnwatched) && !errors.Is(err, os.ErrDeadlineExceeded) {
-		w.gone(err)
+func (a *readAhead) run(loop.Runner) {
+	a.b = newBuffer(headBuffer)
+	n, err := a.c.read(a.b.p, 0)
+	if a.b.w = n; n == 0 && !errors.Is(err, errUnwatched) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		a.gone(err)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.ahead, w.ended = b, true
-	w.gate.Open()
+	a.over.Store(true)
+	a.gate.Open()
 }
 
 func (w *watch) stop() {
 	if w.x == nil {
 		return
 	}
-	c := w.x.conn
 	if w.hook != nil {
 		w.hook.OnHangup(nil)
-		*w = watch{}
-		return
 	}
-	w.mu.Lock()
-	w.stopped = true
-	reading, ended := w.reading, w.ended
-	w.mu.Unlock()
-	if reading {
-		if !ended {
+	w.x.body.ended = nil
+	if a, c := w.ahead, w.x.conn; a != nil {
+		cut := !a.over.Load()
+		if cut {
 			c.cut(errUnwatched, true, false)
-			w.gate.Wait(w.runner)
+		}
+		a.gate.Wait(w.runner)
+		if cut {
 			c.mend(true, false)
 		}
-		if len(w.ahead.bytes()) > 0 {
-			c.in.free() // there was nothing in it
-			c.in = w.ahead
-		} else {
-			w.ahead.free()
+		c.in.free() // there was nothing in it
+		if c.in = a.b; len(c.in.bytes()) == 0 {
+			c.release()
 		}
 	}
 	*w = watch{}
