@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -89,6 +90,21 @@ func (k *checker) listeners() {
 		if l.TLS != nil {
 			k.tls(key+".tls", l.TLS)
 		}
+		k.plainOnly(key, l)
+	}
+}
+
+// plainOnly judges what a listener does to all of its connections.
+func (k *checker) plainOnly(key string, l proxy.ListenerConfig) {
+	secure := slices.ContainsFunc(k.c.Gateway.Listeners, func(o proxy.ListenerConfig) bool { return o.TLS != nil })
+	switch {
+	case l.RedirectToHTTPS && l.TLS != nil:
+		k.add(key+".redirectToHTTPS", errors.New("the listener serves https itself"), "remove redirectToHTTPS, or tls")
+	case l.RedirectToHTTPS && !secure:
+		k.add(key+".redirectToHTTPS", errors.New("no listener has tls"), "add a listener with tls, to which clients are sent")
+	}
+	if l.ProxyProtocol && len(k.c.Gateway.TrustedProxies) == 0 {
+		k.add(key+".proxyProtocol", errors.New("nobody is believed: gateway.trustedProxies is empty"), "name the network of the load balancers in gateway.trustedProxies")
 	}
 }
 
@@ -242,10 +258,13 @@ func (k *checker) limits() {
 	for _, n := range []struct {
 		key   string
 		value int
-	}{{"limits.connections", l.Connections}, {"limits.sessions", l.Sessions}} {
+	}{{"limits.connections", l.Connections}, {"limits.sessions", l.Sessions}, {"limits.requestBurst", l.RequestBurst}} {
 		if n.value < 0 {
 			k.add(n.key, fmt.Errorf("%d: want 0 (no limit) or more", n.value), "")
 		}
+	}
+	if l.RequestBurst > 0 && l.RequestRate == 0 {
+		k.add("limits.requestBurst", errors.New("has no requestRate"), "set limits.requestRate, as 100/s")
 	}
 	if l.HeaderBytes != 0 && l.HeaderBytes < minHeaderBytes {
 		k.add("limits.headerBytes", fmt.Errorf("%s: want 1KiB or more", l.HeaderBytes), "")

@@ -133,6 +133,8 @@ func typeName(t reflect.Type) string {
 		return "duration"
 	case t == reflect.TypeFor[unit.Size]():
 		return "size"
+	case t == reflect.TypeFor[unit.Rate]():
+		return "rate"
 	case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
 		return "word"
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:

@@ -20,7 +20,7 @@ func TestErrors(t *testing.T) {
 			"f.yaml:3:21: gateway.listeners[0].adress: unknown key",
 			"    3 |     - {name: https, adress: \":1\", tls: {}}",
 			"      |                     ^",
-			`fairlead: hint: did you mean "address"? the keys here are name, address, tls`,
+			`fairlead: hint: did you mean "address"? the keys here are name, address, redirectToHTTPS, proxyProtocol, tls`,
 		)},
 		{"key of another section", "listeners: []", lines(
 			"f.yaml:1:1: listeners: unknown key",
@@ -102,10 +102,10 @@ func TestErrors(t *testing.T) {
 			"      |            ^",
 			"fairlead: hint: remove the key, and its default holds",
 		)},
-		{"key of a later version without a struct", "gateway:\n  listeners:\n  - address: :1\n    redirectToHTTPS: true\n", lines(
-			"f.yaml:4:5: gateway.listeners[0].redirectToHTTPS: not available in this version",
-			"    4 |     redirectToHTTPS: true",
-			"      |     ^",
+		{"key of a later version without a struct", "limits:\n  connectionsPerClient: 4\n", lines(
+			"f.yaml:2:3: limits.connectionsPerClient: not available in this version",
+			"    2 |   connectionsPerClient: 4",
+			"      |   ^",
 			"fairlead: hint: remove the key",
 		)},
 		{"section of a later version", "eureka: {serviceUrls: [x]}\nkubernetes: {enabled: true}\nmanifests: [x]\nauth: {jwt: {issuers: [x]}}", lines(

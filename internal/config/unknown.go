@@ -16,12 +16,8 @@ var errUnavailable = errors.New("not available in this version")
 // laterKeys are keys that a later version will have, where no struct says so. "[]" stands for
 // any item.
 var laterKeys = []string{
-	"gateway.listeners[].proxyProtocol",
-	"gateway.listeners[].redirectToHTTPS",
 	"limits.connectionsPerClient",
 	"limits.handshakesPerSecond",
-	"limits.requestBody",
-	"limits.requestRate",
 	"auth.passCredentials",
 }
 

@@ -49,6 +49,17 @@ type ListenerConfig struct {
 	// Address is host:port; an empty host means every interface. Required. Port 0 takes any free port.
 	Address string `yaml:"address"`
 
+	// RedirectToHTTPS answers every request with 308 and its https URL: the host that the client
+	// asked for, and the port of the first listener with tls. WebSocket clients follow no redirect:
+	// a handshake is answered 403 and told which wss URL to use. Requests that a trusted proxy has
+	// received over https are served. Default false. Not together with tls.
+	RedirectToHTTPS bool `yaml:"redirectToHTTPS"`
+
+	// ProxyProtocol expects every connection to begin with a PROXY protocol header, version 1 or
+	// 2, and takes the client's address from it. It is believed from gateway.trustedProxies alone,
+	// one of which is required; all other connections are closed and logged. Default false.
+	ProxyProtocol bool `yaml:"proxyProtocol"`
+
 	// TLS makes the listener serve https and wss. Absent: plain text. `tls: {}` uses the
 	// certificate that Fairlead generates and keeps in dataDir.
 	TLS *TLSConfig `yaml:"tls"`
@@ -82,6 +93,19 @@ type Limits struct {
 	// Sessions bounds the live WebSocket sessions of the gateway; above it a handshake is
 	// refused (1013 or 503, by websocket.connectFailure). Default: none.
 	Sessions int `yaml:"sessions"`
+
+	// RequestBody bounds the body of a request, in bytes of content. A larger one is answered 413:
+	// at once if its length is announced, else when it is reached. Default: none.
+	RequestBody unit.Size `yaml:"requestBody"`
+
+	// RequestRate bounds the requests and handshakes of one client address (of IPv6: one /64): a
+	// whole number per second, minute or hour, as 100/s, 600/m or 50/h. Above it the answer is 429
+	// with Retry-After. Default: none. A client behind a trusted proxy counts by its own address.
+	RequestRate unit.Rate `yaml:"requestRate"`
+
+	// RequestBurst is how many requests of one client may come at once before requestRate holds
+	// them back. Default: the requests of one second at that rate, one at least.
+	RequestBurst int `yaml:"requestBurst"`
 
 	// HeaderBytes bounds the head of a request (request line and headers), in bytes.
 	// Default 64KiB. A larger head is answered 431. A change needs a restart.
