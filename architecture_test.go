@@ -35,11 +35,11 @@ var mayImport = []struct {
 	{"internal/provider", []string{"internal/route", "internal/upstream"}},
 	{"internal/proxy", []string{
 		"internal/unit", "internal/accesslog", "internal/auth", "internal/websocket", "internal/upstream",
-		"internal/loop", "internal/relay", "internal/route",
+		"internal/loop", "internal/relay", "internal/http1", "internal/route",
 	}},
 	{"internal/admin", []string{
 		"internal/unit", "internal/accesslog", "internal/auth", "internal/websocket", "internal/upstream", "internal/loop",
-		"internal/relay", "internal/route", "internal/eureka", "internal/provider", "internal/proxy",
+		"internal/relay", "internal/http1", "internal/route", "internal/eureka", "internal/provider", "internal/proxy",
 	}},
 	{"internal/sample", nil},
 	{"internal/config", []string{

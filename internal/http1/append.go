@@ -9,7 +9,7 @@ const (
 )
 
 // AppendRequestLine appends the line of an HTTP/1.1 request to b. It is one line of three parts whatever it is given:
-// in target, bytes that no target may have (controls, space, DEL, non-ASCII, "#") are percent-encoded, and bytes of method
+// in target, bytes that no target may have (controls, space, DEL, "#") are percent-encoded, and bytes of method
 // that no token has are left out.
 func AppendRequestLine(b []byte, method, target string) []byte {
 	b = appendOnly(b, method, tokenByte, false)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"sync/atomic"
 	"time"
 )
@@ -32,6 +33,7 @@ type Body struct {
 	pending []byte // content that was decoded in place and not handed out: a part of *in
 	err     error  // final; io.EOF after the whole body
 	before  func() error
+	most    int64  // content that Next gives at most; 0: no bound
 	ended   func() // called once when the body has come whole
 
 	done  atomic.Bool  // all of it has come
@@ -48,6 +50,7 @@ func (b *Body) start(l *link, in **buffer, f Framing, wait time.Duration) {
 		b.size = bodyBuffer
 	}
 	b.pending, b.err, b.before, b.ended = nil, nil, nil, nil
+	b.most = 0
 	b.count.Store(0)
 	b.done.Store(f.Empty())
 	b.lost.Store(false)
@@ -64,6 +67,10 @@ func (b *Body) start(l *link, in **buffer, f Framing, wait time.Duration) {
 
 // Kind is how the body is framed.
 func (b *Body) Kind() Kind { return b.kind }
+
+// Limit has Next fail with an [*Error] of status 413 when there is more content than so many bytes; 0 is no bound. A
+// length that has been announced is better judged before.
+func (b *Body) Limit(most int64) { b.most = most }
 
 // Count is the content handed out so far, in bytes.
 func (b *Body) Count() int64 { return b.count.Load() }
@@ -99,12 +106,19 @@ func (b *Body) Next() ([]byte, error) {
 	}
 	p := b.pending
 	b.pending = nil
-	b.count.Add(int64(len(p)))
+	if n := b.count.Add(int64(len(p))); b.most > 0 && n > b.most {
+		b.err = &Error{Status: http.StatusRequestEntityTooLarge, Reason: "body: larger than the limit"}
+		b.lost.Store(true)
+		return nil, b.err
+	}
 	return p, nil
 }
 
 // more tells whether Next returns, if only an error, without a wait.
 func (b *Body) more() bool { return len(b.pending) > 0 || b.err != nil }
+
+// Ready tells whether Next would return something, if only io.EOF, without a wait for the peer.
+func (b *Body) Ready() bool { return b.more() || len((*b.in).bytes()) > 0 }
 
 // Whole returns all of the body if it has come already, and counts it as read; it never waits. It is valid until the
 // exchange ends. ok is false, and nothing is lost, for a body that is not complete.

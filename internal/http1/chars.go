@@ -5,7 +5,7 @@ import "math/bits"
 // Classes of bytes.
 const (
 	tokenByte  uint8 = 1 << iota // of a token: RFC 9110, section 5.6.2
-	targetByte                   // that a request-target may have: visible ASCII but "#"
+	targetByte                   // that a request-target may have: visible ASCII but "#", and what is no ASCII, which servers agree on
 	nameByte                     // of a host name: unreserved of RFC 3986, section 2.3
 	hexByte                      // a hexadecimal digit
 )
@@ -15,6 +15,9 @@ var classes = makeClasses()
 
 func makeClasses() (table [256]uint8) {
 	for c := '!'; c <= '~'; c++ {
+		table[c] = targetByte
+	}
+	for c := 0x80; c <= 0xFF; c++ {
 		table[c] = targetByte
 	}
 	table['#'] = 0

@@ -2,103 +2,212 @@ package proxy
 
 import (
 	"crypto/tls"
-	"net/http"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/fairlead-gateway/fairlead/internal/accesslog"
+	"github.com/fairlead-gateway/fairlead/internal/http1"
+	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
+// A client is the client's side of an exchange. HTTP/1.1 (h1Client) and HTTP/2 (h2Client) are behind
+// it. Body and answer may be used beside each other.
+type client interface {
+	http1.Sink // of the answer's content, behind Respond
+
+	// Interim sends an answer of status 100 to 199.
+	Interim(status int, fields http1.Fields) error
+
+	// Respond begins the final answer; its head leaves with the first content, Flush or Finish.
+	Respond(a *http1.Answer)
+
+	// Flush sends what waits.
+	Flush() error
+
+	// Reply answers with a whole body.
+	Reply(a *http1.Answer, content []byte) error
+
+	// Sent is the content of the answer that has been taken, in bytes.
+	Sent() int64
+
+	// SetLimit bounds all waits for the client together; the zero time takes the bound off.
+	SetLimit(t time.Time)
+
+	// Watch calls gone, once and from elsewhere, if the client goes away meanwhile; Unwatch ends that.
+	Watch(r loop.Runner, gone func(error))
+	Unwatch()
+}
+
+// A body is the client's: *http1.Body and h2Body.
+type body interface {
+	http1.Source
+
+	// Whole returns all of it if it has come already; it never waits.
+	Whole() (content []byte, ok bool)
+
+	// Count is the content read so far, in bytes.
+	Count() int64
+
+	// Limit has Next fail with an *http1.Error of status 413 behind so many bytes; 0 is no bound.
+	Limit(most int64)
+}
+
 // An exchange is one request on its way through the gateway. It keeps the table and the
 // settings that were current when the request came: no decision is made on two of them.
 type exchange struct {
-	table      *route.Table
-	settings   *Settings
-	origin     origin
-	path       string           // raw, as received
-	query      string           // raw, with its "?", or ""
+	client
+	body    body
+	run     loop.Runner
+	conn    *clientConn
+	request *http1.Request
+	h1      *http1.Exchange // nil for HTTP/2: there is no connection to take over
+
+	table    *route.Table
+	settings *Settings
+	origin   origin
+	path     string // raw, as received
+	query    string // raw, with its "?", or ""
+	target   string // path and query, redacted: for logs and error texts
+	hops     string // gateways that the request has passed, as a list of ids; "" for none
+	hopID    string // this one's
+
+	kinds       []fieldKind // of request.Fields
+	answerKinds []fieldKind // scratch of answerFields
+	named       bool        // the Connection field names other fields
+
+	head  []byte // scratch for the head that goes to a service
+	leash leash  // ends the wait for a service
+	call  call   // of a plain request
+
 	offer      *websocket.Offer // what the client's handshake asks for; nil for a plain request
 	serviceURL string           // where a session goes, redacted
-	target     string           // path and query, redacted: for logs and error texts
-	hops       []string         // gateways that the request has passed
-	hopID      string           // this one's
+	taken      bool             // the connection belongs to a session, or is closed
 	record     accesslog.Record
 }
 
-func (s *Server) newExchange(r *http.Request) *exchange {
-	x := &exchange{table: s.Table(), settings: s.settings.Load(), hops: hops(r.Header), hopID: s.hopID}
-	x.origin = originOf(r, x.settings.trusted)
-	x.path, x.query = splitTarget(r)
-	x.target = accesslog.RedactTarget(x.path + x.query)
-	x.record = accesslog.Record{
-		Time: time.Now(), RequestID: requestID(r.Header), Client: x.client(), Method: r.Method, Host: x.origin.host,
-		Path: x.target, Protocol: r.Proto, UserAgent: r.UserAgent(), Referrer: accesslog.RedactTarget(r.Referer()),
-	}
-	if r.TLS != nil {
-		x.record.TLSVersion, x.record.TLSCipher = tls.VersionName(r.TLS.Version), tls.CipherSuiteName(r.TLS.CipherSuite)
-	}
-	return x
+// exchanges are reused: nothing of one is used after free but strings.
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+// free gives x back.
+func (x *exchange) free() {
+	head, kinds, answerKinds, fields := x.head, x.kinds, x.answerKinds, x.call.answer.Fields
+	clear(fields[:cap(fields)])
+	x.leash.reset()
+	x.client, x.body, x.run, x.conn, x.request, x.h1 = nil, nil, nil, nil, nil, nil
+	x.table, x.settings, x.origin, x.offer, x.call = nil, nil, origin{}, nil, call{}
+	x.path, x.query, x.target, x.hops, x.serviceURL = "", "", "", "", ""
+	x.record, x.named, x.taken = accesslog.Record{}, false, false
+	x.head, x.kinds, x.answerKinds, x.call.answer.Fields = head[:0], kinds[:0], answerKinds[:0], fields[:0]
+	exchanges.Put(x)
 }
 
-// client is the address for the log: host:port of the peer, or the address that a trusted
+// closeAfter makes this exchange the last of its connection, where a connection has one at a time.
+func (x *exchange) closeAfter() {
+	if x.h1 != nil {
+		x.h1.Conn().CloseAfter()
+	}
+}
+
+// begin reads what every request is judged by.
+func (s *Server) begin(x *exchange) {
+	r := x.request
+	x.table, x.settings, x.hopID = s.Table(), s.settings.Load(), s.hopID
+	x.origin = originOf(x.conn, r, x.settings.trusted)
+	x.path, x.query = r.PathQuery, ""
+	if i := strings.IndexByte(r.PathQuery, '?'); i >= 0 {
+		x.path, x.query = r.PathQuery[:i], r.PathQuery[i:]
+	}
+	x.target = accesslog.RedactTarget(r.PathQuery)
+	x.record = accesslog.Record{
+		Time: time.Now(), Client: x.clientText(), Method: r.Method, Host: x.origin.host, Path: x.target, Protocol: x.conn.protocol(r.Minor),
+	}
+	x.survey()
+	if x.record.RequestID == "" {
+		x.record.RequestID = newRequestID()
+	}
+	if x.conn.tlsVersion != 0 {
+		x.record.TLSVersion, x.record.TLSCipher = tls.VersionName(x.conn.tlsVersion), tls.CipherSuiteName(x.conn.tlsCipher)
+	}
+}
+
+// survey classifies the request's fields, and notes what the log and the guards want of them.
+func (x *exchange) survey() {
+	fields := x.request.Fields
+	x.kinds = kindsOf(fields, x.kinds)
+	x.named = namesFields(fields, x.kinds)
+	for i, kind := range x.kinds {
+		value := fields[i].Value
+		switch kind {
+		case fieldRequestID:
+			if x.record.RequestID == "" && isHarmless(value) {
+				x.record.RequestID = value
+			}
+		case fieldUserAgent:
+			x.record.UserAgent = value
+		case fieldReferer:
+			x.record.Referrer = accesslog.RedactTarget(value)
+		case fieldHopChain:
+			x.hops = hops(fields)
+		}
+	}
+}
+
+// clientText is the address for the log: host:port of the peer, or the address that a trusted
 // proxy vouches for.
-func (x *exchange) client() string {
+func (x *exchange) clientText() string {
 	if x.origin.addr == x.origin.peer.Addr() {
-		return x.origin.peer.String()
+		return x.conn.peerText
 	}
 	return x.origin.addr.String()
 }
 
 // route notes where the request goes.
-func (x *exchange) route(m route.Match) {
+func (x *exchange) route(m *route.Match) {
 	x.record.Route, x.record.Service = m.ID, m.ServiceID
-}
-
-// describe fills in what is kept of a session once it is open.
-func (x *exchange) describe(ss *Session, subprotocol string) {
-	x.record.Status, x.record.Websocket, x.record.Subprotocol = http.StatusSwitchingProtocols, true, subprotocol
-	ss.opening = accesslog.Pack(&x.record, x.serviceURL)
-	ss.secure = x.origin.proto == "https"
-}
-
-// splitTarget returns the path and the query of a request exactly as the client wrote
-// them. An absolute-form target (RFC 9112, section 3.2.2) loses its scheme and authority:
-// net/http has already made that authority the request's Host.
-func splitTarget(r *http.Request) (path, query string) {
-	target := r.RequestURI
-	if !strings.HasPrefix(target, "/") {
-		if _, rest, ok := strings.Cut(target, "://"); ok {
-			i := strings.IndexAny(rest, "/?")
-			if i < 0 {
-				rest, i = rest+"/", len(rest)
-			}
-			if i == 0 || strings.ContainsRune(rest[:i], '@') {
-				return "", "" // no authority, or a user in it (RFC 9110, section 4.2.4): no path is acceptable
-			}
-			target = rest[i:]
-		}
-	}
-	if i := strings.IndexByte(target, '?'); i >= 0 {
-		path, query = target[:i], target[i:]
-	} else {
-		path = target
-	}
-	return path, query
 }
 
 // harmless are the characters of a request id that is taken over.
 const harmless = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
-// requestID takes the client's X-Request-Id if it is harmless, else makes one.
-func requestID(h http.Header) string {
-	if id := h.Get("X-Request-Id"); len(id) >= 1 && len(id) <= 64 && strings.Trim(id, harmless) == "" {
-		return id
+// isHarmless tells whether a client's X-Request-Id is taken over.
+func isHarmless(id string) bool {
+	if id == "" || len(id) > 64 {
+		return false
 	}
-	return uuid.NewString()
+	for i := range len(id) {
+		switch c := id[i]; {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// newRequestID makes a random UUID (RFC 9562, section 5.4). It guards nothing, so the runtime's generator is
+// good enough.
+func newRequestID() string {
+	const digits = "0123456789abcdef"
+	high := rand.Uint64()&^0xf000 | 0x4000
+	low := rand.Uint64()&^(3<<62) | 2<<62
+	var id [36]byte
+	for at, i := 0, 0; i < 32; i++ {
+		if i == 8 || i == 12 || i == 16 || i == 20 {
+			id[at] = '-'
+			at++
+		}
+		v := high
+		if i >= 16 {
+			v = low
+		}
+		id[at] = digits[v>>(60-4*(i%16))&15]
+		at++
+	}
+	return string(id[:])
 }
 
 // log writes the exchange's line: one per request, whatever became of it.

@@ -6,11 +6,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/auth"
+	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
@@ -20,13 +24,13 @@ import (
 // wire answers: an HTTP status with Zowe's message, and a close code with a reason.
 type failure struct {
 	status  int
-	header  http.Header // goes with the status: Allow, WWW-Authenticate, …
+	fields  http1.Fields // go with the status: Allow, WWW-Authenticate, …
 	message Message
 	code    websocket.Code
 	reason  string
-	cause   string         // for the access log: what happened, in words
-	answer  *http.Response // the service's own answer to a handshake; its body may still be read
-	http    bool           // always an HTTP status, whatever websocket.connectFailure says
+	cause   string       // for the access log: what happened, in words
+	answer  *answerError // the service's own answer to a handshake; its body may still be read
+	http    bool         // always an HTTP status, whatever websocket.connectFailure says
 }
 
 func (f *failure) Error() string { return f.cause }
@@ -53,18 +57,23 @@ func ErrorMessage(number, key, format string, args ...any) Message {
 // forHTML escapes what Zowe's escapes, which leaves the apostrophe.
 var forHTML = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;")
 
-// WriteJSON answers with Zowe's error document.
-func (m Message) WriteJSON(w http.ResponseWriter, status int) {
+// document is Zowe's error document.
+func (m Message) document() []byte {
 	var body bytes.Buffer
 	enc := json.NewEncoder(&body)
 	enc.SetEscapeHTML(false)                              // the content is escaped already
 	_ = enc.Encode(map[string][]Message{"messages": {m}}) // strings: cannot fail
-	h := w.Header()
+	return body.Bytes()
+}
+
+// WriteJSON answers with Zowe's error document.
+func (m Message) WriteJSON(w http.ResponseWriter, status int) {
+	body, h := m.document(), w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(body.Len()))
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes()) // the client is gone if this fails; its access-log line says so
+	_, _ = w.Write(body) // the client is gone if this fails; its access-log line says so
 }
 
 // statusClientGone stands in the access log where the client went before an answer; it
@@ -97,9 +106,9 @@ func failed(err error, target, serviceID string) *failure {
 		return badRequest(path.Error())
 	case errors.As(err, &hs):
 		f = badRequest(hs.Reason)
-		f.status, f.header, f.cause = hs.Status, make(http.Header), "handshake refused: "+hs.Reason
+		f.status, f.cause = hs.Status, "handshake refused: "+hs.Reason
 		for _, field := range hs.Fields {
-			f.header.Set(field[0], field[1])
+			f.fields.Add(field[0], field[1])
 		}
 		if hs.Status == http.StatusMethodNotAllowed {
 			f.message = methodNotAllowed()
@@ -176,7 +185,7 @@ func deniedFailure(e *auth.Error) *failure {
 	}
 	switch e.Status {
 	case http.StatusUnauthorized:
-		f.header = http.Header{"Www-Authenticate": {e.Challenge}}
+		f.fields.Add("WWW-Authenticate", e.Challenge)
 	case http.StatusForbidden:
 		f.message = ErrorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "The service accepted the authentication of the user but the user does not have access right to the resource.")
 	default:
@@ -188,28 +197,29 @@ func deniedFailure(e *auth.Error) *failure {
 
 // An answerError is a service that answered a handshake with something else than a good 101.
 type answerError struct {
-	resp   *http.Response // its body is open and owned by the failure's writer; nil after a bad 101
-	reason string         // why a 101 was refused; "" for any other status
+	head   *http1.Response
+	conn   *http1.ClientConn // has the body, and is owned by the failure's writer; nil after a bad 101
+	reason string            // why a 101 was refused; "" for any other status
 }
 
 func (e *answerError) Error() string {
 	if e.reason != "" {
 		return "service: bad 101: " + e.reason
 	}
-	return "service answered " + e.resp.Status
+	return "service answered " + strconv.Itoa(e.head.Status) + " " + e.head.Reason
 }
 
 // failure follows zowe.md section 2: 401 is a matter of credentials, other statuses below
 // 500 are 1003, the rest 1011; the text is Jetty's without its class name.
 func (e *answerError) failure(target string) *failure {
-	f := &failure{status: http.StatusBadGateway, cause: e.Error(), answer: e.resp, code: websocket.Internal}
+	f := &failure{status: http.StatusBadGateway, cause: e.Error(), code: websocket.Internal}
 	f.message = ErrorMessage("ZWEAM701E", "org.zowe.apiml.common.serviceError", "The request to the URL '%s' has failed: %s caused by: %s", target, "the service refused the WebSocket handshake", e.Error())
 	if e.reason != "" {
 		f.reason = "Failed to upgrade to websocket: the service's handshake is invalid: " + e.reason
 		return f
 	}
-	code := e.resp.StatusCode
-	f.status = code
+	code := e.head.Status
+	f.status, f.answer = code, e
 	f.reason = fmt.Sprintf("Failed to upgrade to websocket: Unexpected HTTP Response Status Code: %d %s", code, http.StatusText(code))
 	switch {
 	case code == http.StatusUnauthorized:
@@ -218,4 +228,46 @@ func (e *answerError) failure(target string) *failure {
 		f.code = websocket.Unsupported
 	}
 	return f
+}
+
+// malformed is a request whose head the parser refuses (V3 to V13 of what a gateway must not pass on).
+func malformed(e *http1.Error) *failure {
+	f := badRequest(e.Reason)
+	f.status, f.cause = e.Status, "malformed: "+e.Reason
+	return f
+}
+
+// unreadable is a request whose body the client broke off or framed wrongly: its own fault,
+// not the service's.
+func unreadable(err error) *failure {
+	var bad *http1.Error
+	switch {
+	case errors.As(err, &bad) && bad.Status == http.StatusRequestEntityTooLarge:
+		return tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		f := badRequest("its body could not be read")
+		f.status, f.cause = http.StatusRequestTimeout, f.cause+": "+err.Error()
+		return f
+	}
+	f := badRequest("its body could not be read")
+	f.cause += ": " + err.Error()
+	return f
+}
+
+// tooLarge is a body above limits.requestBody.
+func tooLarge() *failure {
+	return &failure{
+		status: http.StatusRequestEntityTooLarge, cause: "limit reached: requestBody", http: true,
+		message: ErrorMessage("ZWEAO413E", "org.zowe.apiml.common.requestTooLarge", "The body of the request is larger than the gateway accepts."),
+	}
+}
+
+// tooMany is a client above limits.requestRate, which should wait.
+func tooMany(wait time.Duration) *failure {
+	seconds := strconv.Itoa(int(math.Ceil(wait.Seconds())))
+	return &failure{
+		status: http.StatusTooManyRequests, cause: "limit reached: requestRate", http: true,
+		fields:  http1.Fields{{Name: "Retry-After", Value: seconds}},
+		message: ErrorMessage("ZWEAO429E", "org.zowe.apiml.common.tooManyRequests", "Too many requests: the next one is served in %s s.", seconds),
+	}
 }

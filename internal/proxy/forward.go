@@ -2,91 +2,11 @@ package proxy
 
 import (
 	"net"
-	"net/http"
 	"net/netip"
-	"net/textproto"
 	"strings"
+
+	"github.com/fairlead-gateway/fairlead/internal/http1"
 )
-
-// hopByHop are the headers that concern one connection (RFC 9110, section 7.6.1), and those
-// that old peers treat so. They are never passed on.
-var hopByHop = []string{
-	"Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	"Proxy-Authenticate", "Proxy-Authorization", "Http2-Settings",
-}
-
-// endToEnd are headers that a Connection header may not name: a client could otherwise
-// make the gateway drop what the service relies on (CVE-2024-45410 and its kin).
-var endToEnd = map[string]bool{
-	"Authorization": true, "Cookie": true, "Host": true, "Origin": true, "Content-Length": true, "Content-Type": true,
-	"Forwarded": true, "X-Forwarded-For": true, "X-Forwarded-Host": true, "X-Forwarded-Port": true,
-	"X-Forwarded-Proto": true, "X-Forwarded-Prefix": true, "X-Request-Id": true, "Set-Cookie": true,
-}
-
-// gatewaySet are the headers that the gateway writes itself; what a client sends under
-// these names, or under a spelling that some servers take for them, does not pass.
-var gatewaySet = map[string]bool{
-	"X-Forwarded-For": true, "X-Forwarded-Host": true, "X-Forwarded-Port": true, "X-Forwarded-Proto": true,
-	"X-Forwarded-Prefix": true, "Forwarded": true, "X-Request-Id": true,
-}
-
-// assertedByGateway are headers by which services of this family learn of a client
-// certificate that the gateway has verified (zowe.md, section 5.5): no client may send them.
-var assertedByGateway = []string{"X-Certificate-Public", "X-Certificate-Distinguishedname", "X-Certificate-Commonname"}
-
-// removeHopByHop deletes from h what concerns one connection only, including what its
-// Connection header names, save the end-to-end headers.
-func removeHopByHop(h http.Header) {
-	for _, line := range h["Connection"] {
-		for token := range strings.SplitSeq(line, ",") {
-			name := http.CanonicalHeaderKey(textproto.TrimString(token))
-			if !endToEnd[name] {
-				delete(h, name)
-			}
-		}
-	}
-	for _, name := range hopByHop {
-		delete(h, name)
-	}
-}
-
-// keepEndToEnd removes from the Connection header the names that it may not carry.
-func keepEndToEnd(h http.Header) {
-	lines := h["Connection"]
-	if len(lines) == 0 {
-		return
-	}
-	var kept []string
-	for _, line := range lines {
-		for token := range strings.SplitSeq(line, ",") {
-			token = textproto.TrimString(token)
-			if token != "" && !endToEnd[http.CanonicalHeaderKey(token)] {
-				kept = append(kept, token)
-			}
-		}
-	}
-	h["Connection"] = []string{strings.Join(kept, ", ")}
-}
-
-// removeReserved deletes what only the gateway may say: Fairlead-* headers and aliases
-// (X_Forwarded_For, X.Forwarded.For) of the headers that it sets.
-func removeReserved(h http.Header) {
-	for _, name := range assertedByGateway {
-		delete(h, name)
-	}
-	for name := range h {
-		if strings.HasPrefix(name, "Fairlead-") {
-			delete(h, name)
-			continue
-		}
-		if strings.ContainsAny(name, "_.") {
-			plain := http.CanonicalHeaderKey(strings.NewReplacer("_", "-", ".", "-").Replace(name))
-			if gatewaySet[plain] || strings.HasPrefix(plain, "Fairlead-") {
-				delete(h, name)
-			}
-		}
-	}
-}
 
 // An origin is what the gateway knows of the client behind a request: its own
 // observation, or what a trusted proxy says.
@@ -101,33 +21,39 @@ type origin struct {
 	trusted bool
 }
 
-// originOf reads the origin of r. Forward headers are believed from trusted peers alone.
-func originOf(r *http.Request, trusted []netip.Prefix) origin {
-	peer, _ := netip.ParseAddrPort(r.RemoteAddr)
-	peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
-	o := origin{peer: peer, addr: peer.Addr(), proto: "http", host: r.Host}
-	if r.TLS != nil {
+// originOf reads the origin of a request. Forward headers are believed from trusted peers alone.
+func originOf(c *clientConn, r *http1.Request, trusted []netip.Prefix) origin {
+	o := origin{peer: c.peer, addr: c.peer.Addr(), proto: "http", host: r.Host}
+	if c.secure {
 		o.proto = "https"
 	}
-	if isTrusted(peer.Addr(), trusted) {
+	if isTrusted(o.addr, trusted) {
 		o.trusted = true
-		o.chain = strings.Join(r.Header["X-Forwarded-For"], ", ")
-		o.elems = strings.Join(r.Header["Forwarded"], ", ")
-		if p := r.Header.Get("X-Forwarded-Proto"); p == "http" || p == "https" {
+		o.chain = joined(r.Fields, "X-Forwarded-For")
+		o.elems = joined(r.Fields, "Forwarded")
+		if p := r.Fields.Get("X-Forwarded-Proto"); p == "http" || p == "https" {
 			o.proto = p
 		}
-		if h := r.Header.Get("X-Forwarded-Host"); h != "" && !strings.ContainsAny(h, ", /\\@\"") {
+		if h := r.Fields.Get("X-Forwarded-Host"); http1.ValidHost(h) {
 			o.host = h
 		}
-		o.addr = lastUntrusted(o.chain, peer.Addr(), trusted)
+		o.addr = lastUntrusted(o.chain, o.addr, trusted)
 	}
 	o.port = portOf(o.host, o.proto)
 	if o.trusted {
-		if p := r.Header.Get("X-Forwarded-Port"); p != "" && strings.Trim(p, "0123456789") == "" && len(p) <= 5 {
+		if p := r.Fields.Get("X-Forwarded-Port"); p != "" && len(p) <= 5 && strings.Trim(p, "0123456789") == "" {
 			o.port = p
 		}
 	}
 	return o
+}
+
+// joined is the one list that all values of name make.
+func joined(fields http1.Fields, name string) string {
+	if fields.Count(name) == 1 {
+		return fields.Get(name)
+	}
+	return strings.Join(fields.Values(name), ", ")
 }
 
 func isTrusted(a netip.Addr, networks []netip.Prefix) bool {
@@ -158,8 +84,10 @@ func lastUntrusted(chain string, peer netip.Addr, trusted []netip.Prefix) netip.
 }
 
 func portOf(host, proto string) string {
-	if _, port, err := net.SplitHostPort(host); err == nil && port != "" {
-		return port
+	if strings.IndexByte(host, ':') >= 0 {
+		if _, port, err := net.SplitHostPort(host); err == nil && port != "" {
+			return port
+		}
 	}
 	if proto == "https" {
 		return "443"
@@ -167,39 +95,121 @@ func portOf(host, proto string) string {
 	return "80"
 }
 
-// setForward writes the forward headers into h, each exactly once (RFC 7239 for Forwarded).
-// prefix is the part of the path that the route replaced.
-func (o *origin) setForward(h http.Header, prefix string) {
-	for name := range gatewaySet {
-		if name != "X-Request-Id" {
-			delete(h, name)
-		}
-	}
-	peer := o.peer.Addr().String()
-	chain := peer
-	if o.chain != "" {
-		chain = o.chain + ", " + peer
-	}
-	h["X-Forwarded-For"] = []string{chain}
-	h["X-Forwarded-Host"] = []string{o.host}
-	h["X-Forwarded-Port"] = []string{o.port}
-	h["X-Forwarded-Proto"] = []string{o.proto}
-	h["X-Forwarded-Prefix"] = []string{prefix}
-	if o.peer.Addr().Is6() {
-		peer = `"[` + peer + `]"`
-	}
-	elem := "for=" + peer + ";host=" + quoted(o.host) + ";proto=" + o.proto
-	if o.elems != "" {
-		elem = o.elems + ", " + elem
-	}
-	h["Forwarded"] = []string{elem}
+// forwards are how a request's fields go on to a service.
+type forwards struct {
+	prefix    string // the part of the path that the route replaced
+	sessionID string // of a handshake; "" for a plain request
+	checked   bool   // the gateway itself took the Authorization header
+	trailers  bool   // the body that goes to the service can have trailers
 }
 
-// quoted gives a value of a Forwarded parameter: a token as it is, anything else as a
-// quoted string (RFC 7239, section 4).
-func quoted(s string) string {
-	if s != "" && strings.Trim(s, harmless+"!#$%&'*+^`|~") == "" {
-		return s
+// appendFields appends the client's end-to-end fields as they came, in their order and spelling,
+// and behind them what the gateway says: each forward header exactly once, its hop, the ids.
+func (x *exchange) appendFields(b []byte, to *forwards) []byte {
+	fields := x.request.Fields
+	for i := range fields {
+		if x.passes(i, to) {
+			b = http1.AppendField(b, fields[i].Name, fields[i].Value)
+		}
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	if to.sessionID == "" && fields.HasToken("TE", "trailers") {
+		b = append(b, "TE: trailers\r\nConnection: TE\r\n"...) // RFC 9110, section 10.1.4
+	}
+	b = x.appendForward(b, to.prefix)
+	b = append(b, hopHeader+": "...)
+	if x.hops != "" {
+		b = append(append(b, x.hops...), ", "...)
+	}
+	b = append(append(b, x.hopID...), "\r\n"...)
+	b = http1.AppendField(b, "X-Request-Id", x.record.RequestID)
+	if to.sessionID != "" {
+		b = http1.AppendField(b, "Fairlead-Session-Id", to.sessionID)
+	}
+	return b
+}
+
+// passes tells whether field i of the client's goes on to the service as it is.
+func (x *exchange) passes(i int, to *forwards) bool {
+	kind, handshake := x.kinds[i], to.sessionID != ""
+	switch kind {
+	case fieldOther, fieldEndToEnd, fieldUserAgent, fieldReferer, fieldLocation:
+	case fieldTrailer:
+		return to.trailers
+	case fieldExpect:
+		return x.request.Expect
+	case fieldAuthorization:
+		return !to.checked // a credential that the gateway itself checked is not the service's business
+	case fieldHandshake:
+		if handshake {
+			return false
+		}
+	default:
+		return false
+	}
+	return !x.named || !named(x.request.Fields, x.request.Fields[i].Name, kind)
+}
+
+// appendForward appends the forward headers (RFC 7239 for Forwarded).
+func (x *exchange) appendForward(b []byte, prefix string) []byte {
+	o := &x.origin
+	b = append(b, "X-Forwarded-For: "...)
+	if o.chain != "" {
+		b = append(append(b, o.chain...), ", "...)
+	}
+	b = append(o.peer.Addr().AppendTo(b), "\r\n"...)
+	b = http1.AppendField(b, "X-Forwarded-Host", o.host)
+	b = http1.AppendField(b, "X-Forwarded-Port", o.port)
+	b = http1.AppendField(b, "X-Forwarded-Proto", o.proto)
+	b = http1.AppendField(b, "X-Forwarded-Prefix", prefix)
+	b = append(b, "Forwarded: "...)
+	if o.elems != "" {
+		b = append(append(b, o.elems...), ", "...)
+	}
+	b = append(b, "for="...)
+	if o.peer.Addr().Is6() {
+		b = append(o.peer.Addr().AppendTo(append(b, `"[`...)), `]"`...)
+	} else {
+		b = o.peer.Addr().AppendTo(b)
+	}
+	b = appendQuoted(append(b, ";host="...), o.host)
+	b = append(append(b, ";proto="...), o.proto...)
+	return append(b, "\r\n"...)
+}
+
+// appendQuoted appends a value of a Forwarded parameter: a token as it is, anything else as a
+// quoted string (RFC 7239, section 4).
+func appendQuoted(b []byte, s string) []byte {
+	if s != "" && strings.Trim(s, harmless+"!#$%&'*+^`|~") == "" {
+		return append(b, s...)
+	}
+	b = append(b, '"')
+	for i := range len(s) {
+		if s[i] == '\\' || s[i] == '"' {
+			b = append(b, '\\')
+		}
+		b = append(b, s[i])
+	}
+	return append(b, '"')
+}
+
+// answerFields takes from a service's answer, in place, what concerns its connection only or what
+// the gateway says itself, and adds the request id. The rest keeps its order and spelling.
+func (x *exchange) answerFields(fields http1.Fields) http1.Fields {
+	x.answerKinds = kindsOf(fields, x.answerKinds)
+	kept, names := fields[:0], namesFields(fields, x.answerKinds)
+	if names {
+		fields = fields.Clone() // the Connection field is read while the array is written
+	}
+	for i, kind := range x.answerKinds {
+		switch kind {
+		case fieldConnection, fieldHop, fieldTE, fieldTransferEncoding, fieldRequestID:
+			continue
+		}
+		if names && named(fields, fields[i].Name, kind) {
+			continue
+		}
+		kept = append(kept, fields[i])
+	}
+	kept.Add("X-Request-Id", x.record.RequestID)
+	return kept
 }

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,193 +9,148 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
 // Bounds on what a service may send before its 101 is complete.
 const (
-	maxAnswerHead     = 64 << 10
 	maxAnswerBody     = 1 << 20 // of an answer that is no 101; the rest is cut
 	maxInterim        = 8       // 1xx answers before the final one
 	answerBodyTimeout = 30 * time.Second
 )
-
-// notForwarded are the handshake headers that the gateway makes itself or that concern
-// one leg only; everything else of the client's handshake passes (zowe.md, section 1.5).
-var notForwarded = []string{
-	"Cache-Control", "Pragma", "Sec-Websocket-Key", "Sec-Websocket-Version", "Sec-Websocket-Protocol",
-	"Sec-Websocket-Extensions", "Sec-Websocket-Accept", "Content-Length", "Expect",
-}
 
 // upstreamConn is a WebSocket connection to an endpoint after its 101.
 type upstreamConn struct {
 	conn   net.Conn
 	head   []byte // bytes that came glued to the 101
 	agreed *websocket.Agreed
-	header http.Header // end-to-end headers of the 101
+	fields http1.Fields // of the 101
 }
 
 // handshakeRequest is what the gateway says to the endpoint.
 type handshakeRequest struct {
-	target string // path and query, as they go on the wire
-	host   string
-	key    string
-	offer  *websocket.Offer
-	header http.Header
+	target   string // path and query, as they go on the wire
+	host     string
+	key      string
+	forwards forwards
 }
 
-// handshakeHeader makes the header of the endpoint's handshake from the client's.
-func handshakeHeader(x *exchange, m route.Match, client http.Header, checked bool) http.Header {
-	h := client.Clone()
-	removeHopByHop(h)
-	removeReserved(h)
-	for _, name := range notForwarded {
-		delete(h, name)
+// appendHandshake appends the endpoint's handshake: what the gateway says itself, then the client's own fields
+// (RFC 6455, section 4.1; zowe.md, section 1.5).
+func (x *exchange) appendHandshake(b []byte, q *handshakeRequest) []byte {
+	b = http1.AppendRequestLine(b, http.MethodGet, q.target)
+	b = http1.AppendField(b, "Host", q.host)
+	b = append(b, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"...)
+	b = http1.AppendField(b, "Sec-WebSocket-Key", q.key)
+	if len(x.offer.Protocols) > 0 {
+		b = http1.AppendField(b, "Sec-WebSocket-Protocol", strings.Join(x.offer.Protocols, ", "))
 	}
-	if checked { // a credential that the gateway itself checked is not the service's business
-		delete(h, "Authorization")
+	if len(x.offer.Deflate) > 0 {
+		b = http1.AppendField(b, "Sec-WebSocket-Extensions", strings.Join(x.offer.Deflate, ", "))
 	}
-	x.origin.setForward(h, m.Prefix)
-	x.setHops(h)
-	h["X-Request-Id"] = []string{x.record.RequestID}
-	h["Fairlead-Session-Id"] = []string{x.record.SessionID}
-	return h
+	b = x.appendFields(b, &q.forwards)
+	return append(b, "\r\n"...)
 }
 
-// write sends the request. RFC 6455, section 4.1.
-func (q *handshakeRequest) write(w io.Writer) error {
-	var b strings.Builder
-	b.WriteString("GET " + q.target + " HTTP/1.1\r\nHost: " + q.host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
-	b.WriteString("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + q.key + "\r\n")
-	if len(q.offer.Protocols) > 0 {
-		b.WriteString("Sec-WebSocket-Protocol: " + strings.Join(q.offer.Protocols, ", ") + "\r\n")
-	}
-	if len(q.offer.Deflate) > 0 {
-		b.WriteString("Sec-WebSocket-Extensions: " + strings.Join(q.offer.Deflate, ", ") + "\r\n")
-	}
-	if err := q.header.Write(&b); err != nil {
-		return err
-	}
-	b.WriteString("\r\n")
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// openUpstream dials ep and shakes hands with it, all within ctx. Any answer but a correct
-// 101 is an *answerError; its response body, if any, must be closed by whoever takes it.
-func openUpstream(ctx context.Context, d *upstream.Dialer, ep *upstream.Endpoint, q *handshakeRequest) (*upstreamConn, error) {
-	conn, err := d.Dial(ctx, ep)
-	if err != nil {
+// openUpstream shakes hands with ep over conn, until deadline. Any answer but a correct 101 is an
+// *answerError; its connection, if any, must be closed by whoever takes it.
+func (x *exchange) openUpstream(conn net.Conn, ep *upstream.Endpoint, q *handshakeRequest, deadline time.Time) (*upstreamConn, error) {
+	c := http1.NewClientConn(conn)
+	c.SetLimit(deadline)
+	if err := x.leash.hold(c); err != nil {
+		_ = c.Close()
 		return nil, err
 	}
-	// The deadline of ctx, and its end before that, end every wait on conn.
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	up, err := shake(conn, q)
-	if !stop() && err == nil {
-		err = ctx.Err() // the deadline fired while the answer came in: conn is spoilt
+	up, err := x.shake(c, q)
+	if gone := x.leash.letGo(); gone != nil && err == nil {
+		up.conn.Close()
+		return nil, gone
 	}
 	if err == nil {
 		return up, nil
 	}
 	var answered *answerError
-	if errors.As(err, &answered) && answered.resp != nil {
-		_ = conn.SetDeadline(time.Now().Add(answerBodyTimeout))
-		answered.resp.Body = &ownedBody{ReadCloser: answered.resp.Body, conn: conn}
+	if errors.As(err, &answered) && answered.conn != nil {
 		return nil, err
 	}
-	conn.Close()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	_ = c.Close()
+	if gone := x.leash.ended(); gone != nil {
+		return nil, gone
 	}
 	return nil, fmt.Errorf("endpoint %s: handshake: %w", ep.Address(), err)
 }
 
 // shake writes the request, and reads and judges the answer.
-func shake(conn net.Conn, q *handshakeRequest) (*upstreamConn, error) {
-	if err := q.write(conn); err != nil {
+func (x *exchange) shake(c *http1.ClientConn, q *handshakeRequest) (*upstreamConn, error) {
+	x.head = x.appendHandshake(x.head[:0], q)
+	if err := c.Send(x.head, nil); err != nil {
 		return nil, err
 	}
-	limited := &io.LimitedReader{R: conn, N: maxAnswerHead}
-	br := bufio.NewReader(limited)
-	req := &http.Request{Method: http.MethodGet}
 	for range maxInterim {
-		resp, err := http.ReadResponse(br, req)
-		if err != nil {
-			if limited.N <= 0 {
-				return nil, fmt.Errorf("answer: head larger than %d bytes", maxAnswerHead)
-			}
+		resp := new(http1.Response)
+		if err := c.ReadResponse(http.MethodGet, resp, 0); err != nil {
 			return nil, err
 		}
-		if resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
+		if resp.Status < 200 && resp.Status != http.StatusSwitchingProtocols {
 			continue
 		}
-		if resp.StatusCode != http.StatusSwitchingProtocols {
-			limited.N = maxAnswerBody
-			return nil, &answerError{resp: resp}
+		if resp.Status != http.StatusSwitchingProtocols {
+			return nil, &answerError{head: resp, conn: c}
 		}
-		length := resp.Header.Get("Content-Length")
-		if !resp.ProtoAtLeast(1, 1) || length != "" && length != "0" || len(resp.TransferEncoding) > 0 {
+		length := resp.Fields.Get("Content-Length")
+		if resp.Minor == 0 || length != "" && length != "0" || resp.Fields.Has("Transfer-Encoding") {
 			// RFC 9110, section 7.8, and RFC 9112, section 6: a 101 is HTTP/1.1 and has no body.
 			return nil, &answerError{reason: "a 101 of HTTP/1.0, or with a body"}
 		}
-		agreed, err := websocket.CheckResponse(resp.StatusCode, resp.Header, q.key, websocket.Offered{Protocols: q.offer.Protocols, Deflate: q.offer.Deflate})
+		agreed, err := websocket.CheckResponse(resp.Status, resp.Fields, q.key, websocket.Offered{Protocols: x.offer.Protocols, Deflate: x.offer.Deflate})
 		if err != nil {
 			return nil, &answerError{reason: err.Error()}
 		}
-		up := &upstreamConn{conn: conn, agreed: agreed, header: resp.Header}
-		if n := br.Buffered(); n > 0 {
-			up.head = make([]byte, n)
-			_, _ = io.ReadFull(br, up.head) // buffered bytes: cannot fail
-		}
+		up := &upstreamConn{agreed: agreed, fields: resp.Fields}
+		up.conn, up.head = c.TakeOver()
 		return up, nil
 	}
 	return nil, fmt.Errorf("answer: more than %d interim answers", maxInterim)
 }
 
-// ownedBody closes the connection with the body that came over it.
-type ownedBody struct {
-	io.ReadCloser
-	conn net.Conn
-}
-
-func (b *ownedBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.conn.Close()
-	return err
-}
-
-// switchHeader makes the client's 101 header: the service's end-to-end headers, what was
-// agreed, and the answer to the client's own key.
-func switchHeader(up *upstreamConn, requestID string) http.Header {
-	h := up.header
-	removeHopByHop(h)
-	for name := range h {
-		if strings.HasPrefix(name, "Sec-Websocket-") || strings.HasPrefix(name, "Fairlead-") {
-			delete(h, name)
+// switchFields makes the fields of the client's 101: the service's end-to-end fields as they came, then
+// what was agreed.
+func (x *exchange) switchFields(up *upstreamConn) http1.Fields {
+	fields := x.answerFields(up.fields)
+	kept := fields[:0]
+	for _, f := range fields {
+		switch kindOf(f.Name) {
+		case fieldContentLength, fieldTrailer, fieldHopChain, fieldReserved:
+			continue
+		case fieldHandshake:
+			if isWebSocketField(f.Name) {
+				continue
+			}
 		}
+		kept = append(kept, f)
 	}
-	delete(h, "Content-Length")
 	if up.agreed.Protocol != "" {
-		h["Sec-WebSocket-Protocol"] = []string{up.agreed.Protocol}
+		kept.Add("Sec-WebSocket-Protocol", up.agreed.Protocol)
 	}
 	if up.agreed.Extensions != "" {
-		h["Sec-WebSocket-Extensions"] = []string{up.agreed.Extensions}
+		kept.Add("Sec-WebSocket-Extensions", up.agreed.Extensions)
 	}
-	h["X-Request-Id"] = []string{requestID}
-	return h
+	return kept
+}
+
+func isWebSocketField(name string) bool {
+	const prefix = "sec-websocket-"
+	return len(name) > len(prefix) && foldEqual(name[:len(prefix)], prefix)
 }
 
 // writeSwitch writes the 101 to the client. RFC 6455, section 4.2.2.
-func writeSwitch(w io.Writer, key string, h http.Header) error {
-	var b strings.Builder
-	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
-	b.WriteString(websocket.AcceptKey(key) + "\r\n")
-	if err := h.Write(&b); err != nil {
-		return err
-	}
-	b.WriteString("\r\n")
-	_, err := io.WriteString(w, b.String())
+func writeSwitch(w io.Writer, key string, fields http1.Fields) error {
+	b := http1.AppendStatusLine(make([]byte, 0, 512), http.StatusSwitchingProtocols, "Switching Protocols")
+	b = append(b, "Upgrade: websocket\r\nConnection: Upgrade\r\n"...)
+	b = http1.AppendField(b, "Sec-WebSocket-Accept", websocket.AcceptKey(key))
+	b = fields.Append(b)
+	_, err := w.Write(append(b, "\r\n"...))
 	return err
 }

@@ -1,142 +1,119 @@
 package proxy
 
 import (
-	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"net/http"
-	"net/http/httputil"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/fairlead-gateway/fairlead/internal/http1"
+	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
-// stallTimeout bounds one wait for a client that sends its body or takes its answer.
-const stallTimeout = 60 * time.Second
+// Bounds of a plain request.
+const (
+	stallTimeout    = 60 * time.Second // one wait for a client that sends its body or takes its answer
+	continueTimeout = time.Second      // for a service's 100 (Continue); then the body is sent without it
+	maxInforming    = 100              // 1xx answers before the final one
+	maxCopied       = 8 << 10          // bytes of an answer that are copied so that its connection is free before it leaves
+)
 
 // A call is one HTTP request on its way to an endpoint.
 type call struct {
 	x        *exchange
 	match    route.Match
+	forwards forwards
 	endpoint *upstream.Endpoint
-	dialer   *upstream.Dialer
-	log      *slog.Logger
-	body     *countedBody
-	checked  bool        // the gateway itself took the Authorization header
-	timer    *time.Timer // fires when the service has not answered in timeouts.response; nil: no bound
-	limit    time.Duration
-	answered atomic.Bool // the service's final head has come
+	response time.Duration // timeouts.response; 0: no bound
+	until    time.Time     // the end of timeouts.request and backendRequest; zero: none
+
+	content []byte // the request's body
+	whole   bool   // content is all of it: it can be sent again
+
+	conn   *http1.ClientConn // of the attempt that is under way
+	pooled bool              // conn has served before
+	upload *http1.Upload     // nil: the body has gone with the head, or has not begun
+	fresh  bool              // the request is being repeated: no pooled connection any more
+	answer http1.Response
 }
 
-// progress starts the wait for the answer anew: the client is still sending.
-func (c *call) progress() {
-	if c.answered.Load() {
-		return
-	}
-	c.timer.Reset(c.limit)
-	if c.answered.Load() {
-		c.timer.Stop()
-	}
+// A poolKey says which idle connections are alike. Those of a loop stay in it.
+type poolKey struct {
+	loop     *loop.Loop // nil: of goroutines
+	endpoint *upstream.Endpoint
 }
-
-type callKey struct{}
 
 // serveHTTP serves what is no WebSocket handshake: REST, pages, streams of events.
-func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request, x *exchange) {
-	rec := &recorder{ResponseWriter: w, x: x, h2: r.ProtoMajor == 2}
-	body := &countedBody{ReadCloser: r.Body, rc: http.NewResponseController(w)}
-	defer func() {
-		x.record.Status, x.record.BytesIn, x.record.BytesOut = rec.status, body.n.Load(), rec.n
-		if rec.status == 0 {
-			x.record.Status = statusClientGone
-			if s.stopping.Load() {
-				x.record.Cause = causeShutdown // the gateway's patience ended, not the client's
-			}
-			s.countReset(r)
-		}
-		s.log(x)
-	}()
-	rec.Header().Set("X-Request-Id", x.record.RequestID)
+func (s *Server) serveHTTP(x *exchange) {
+	defer s.logHTTP(x)
 	m, ok := x.table.Match(x.path)
 	if !ok {
-		s.failHTTP(rec, x, notFound(x.target))
+		s.fail(x, notFound(x.target))
 		return
 	}
-	x.route(m)
-	if location, ok := slashRedirect(r, x, m); ok {
-		rec.Header().Set("Location", location)
-		rec.WriteHeader(http.StatusFound)
+	x.route(&m)
+	if location, ok := slashRedirect(x, &m); ok {
+		s.redirect(x, http.StatusFound, location)
 		return
 	}
-	c := &call{x: x, match: m, log: s.Log, body: body}
-	var err error
-	if c.checked, err = s.authenticate(r, x, m.Policy); err != nil {
-		s.failHTTP(rec, x, failed(err, x.target, m.ServiceID))
+	checked, err := s.authenticate(x, m.Policy)
+	if err != nil {
+		s.fail(x, failed(err, x.target, m.ServiceID))
 		return
 	}
-	if c.endpoint, err = m.Service.Pick(m.Policy.Balance(false)); err != nil {
-		s.failHTTP(rec, x, failed(err, x.target, m.ServiceID))
+	x.call = call{x: x, match: m, response: m.Policy.Timeouts.Effective().Response, answer: http1.Response{Fields: x.call.answer.Fields[:0]}}
+	c := &x.call
+	c.forwards = forwards{prefix: m.Prefix, checked: checked, trailers: x.request.Body.Kind == http1.Chunked}
+	if c.endpoint, err = m.Service.Pick(m.Policy.Balance(false)); err == nil {
+		err = s.forward(c)
+	}
+	if err != nil {
+		s.fail(x, failed(err, x.target, m.ServiceID))
 		return
 	}
-	c.dialer = x.settings.dialer(m.Policy)
-	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), callKey{}, c))
-	defer cancel(nil)
-	timeouts := m.Policy.Timeouts.Effective()
-	for _, whole := range []time.Duration{timeouts.Request, timeouts.BackendRequest} { // one attempt: both mean the same
-		if whole > 0 {
-			defer time.AfterFunc(whole, func() { cancel(errResponse) }).Stop()
+	s.relayAnswer(c)
+}
+
+// logHTTP ends a plain request.
+func (s *Server) logHTTP(x *exchange) {
+	x.Unwatch()
+	x.record.BytesIn, x.record.BytesOut = x.body.Count(), x.Sent()
+	if x.record.Status == statusClientGone {
+		if s.stopping.Load() {
+			x.record.Cause = causeShutdown // the gateway's patience ended, not the client's
 		}
+		s.countReset(x.conn)
 	}
-	if c.limit = timeouts.Response; c.limit > 0 {
-		c.timer = time.AfterFunc(c.limit, func() { cancel(errResponse) })
-		defer c.timer.Stop()
-		body.progress = c.progress
-	}
-	out := r.WithContext(ctx) // a copy: net/http looks at its own request's Body after the handler
-	if r.Body != nil && r.Body != http.NoBody {
-		out.Body = body
-	}
-	keepEndToEnd(r.Header)
-	for _, name := range []string{"Upgrade", "Http2-Settings"} { // no upgrade but WebSocket's goes through
-		delete(r.Header, name)
-	}
-	x.settings.reverse.ServeHTTP(rec, out)
+	s.log(x)
 }
 
-// failHTTP answers a request that reaches no service.
-func (s *Server) failHTTP(w http.ResponseWriter, x *exchange, f *failure) {
-	x.record.Cause = f.cause
-	for name, values := range f.header {
-		w.Header()[name] = values
-	}
+// fail answers a request that reaches no service. It logs nothing.
+func (s *Server) fail(x *exchange, f *failure) {
+	x.record.Cause, x.record.Status = f.cause, f.status
 	if f.status == statusClientGone { // nobody is there to read an answer
-		panic(http.ErrAbortHandler)
+		return
 	}
-	f.message.WriteJSON(w, f.status)
+	fields := append(http1.Fields{{Name: "X-Request-Id", Value: x.record.RequestID}}, f.fields...)
+	fields.Add("Content-Type", "application/json")
+	fields.Add("X-Content-Type-Options", "nosniff")
+	_ = x.Reply(&http1.Answer{Status: f.status, Fields: fields}, f.message.document()) // the client is gone if this fails
 }
 
-// unreadable is a request whose body the client broke off or framed wrongly: its own fault,
-// not the service's.
-func unreadable(err error) *failure {
-	f := badRequest("its body could not be read")
-	f.cause += ": " + err.Error()
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		f.status = http.StatusRequestTimeout
-	}
-	return f
+func (s *Server) redirect(x *exchange, status int, location string) {
+	x.record.Status = status
+	fields := http1.Fields{{Name: "X-Request-Id", Value: x.record.RequestID}, {Name: "Location", Value: location}}
+	_ = x.Reply(&http1.Answer{Status: status, Fields: fields}, nil) // the client is gone if this fails
 }
 
 // slashRedirect sends /svc/ui/v1 to /svc/ui/v1/, so that a page's relative links work
 // (zowe.md, section 5.1).
-func slashRedirect(r *http.Request, x *exchange, m route.Match) (string, bool) {
-	if m.Rest != "" || (r.Method != http.MethodGet && r.Method != http.MethodHead) {
+func slashRedirect(x *exchange, m *route.Match) (string, bool) {
+	if m.Rest != "" || (x.request.Method != http.MethodGet && x.request.Method != http.MethodHead) {
 		return "", false
 	}
 	if m.GatewayURL != "ui" && !strings.HasPrefix(m.GatewayURL, "ui/") {
@@ -145,122 +122,276 @@ func slashRedirect(r *http.Request, x *exchange, m route.Match) (string, bool) {
 	return m.Prefix + "/" + x.query, true
 }
 
-func newReverseProxy(s *Server, transport http.RoundTripper) *httputil.ReverseProxy {
-	return &httputil.ReverseProxy{
-		Rewrite:        rewrite,
-		Transport:      transport,
-		FlushInterval:  -1, // what the service sends leaves at once: events are not buffered
-		ErrorLog:       s.stdLog,
-		BufferPool:     &bufferPool{},
-		ModifyResponse: modifyResponse,
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			c := r.Context().Value(callKey{}).(*call)
-			unread := c.body.failed.Load()
-			switch {
-			case errors.Is(context.Cause(r.Context()), errResponse):
-				err = errResponse
-			case r.Context().Err() != nil:
-				err = errClientGone
-			case unread != nil:
-				err = unreadable(*unread)
-			}
-			s.failHTTP(w, c.x, failed(err, c.x.target, c.match.ServiceID))
-		},
+// forward sends the request to an endpoint and waits for the head of its answer. An endpoint that cannot be reached is
+// passed over for another: nothing of the request has been sent by then. A connection from the pool that proves dead is
+// replaced once, if the request may be repeated.
+func (s *Server) forward(c *call) error {
+	x := c.x
+	timeouts := c.match.Policy.Timeouts.Effective()
+	for _, whole := range []time.Duration{timeouts.Request, timeouts.BackendRequest} { // one attempt: both mean the same
+		if t := x.record.Time.Add(whole); whole > 0 && (c.until.IsZero() || t.Before(c.until)) {
+			c.until = t
+		}
 	}
-}
-
-// rewrite makes the request to the endpoint. ReverseProxy has removed hop-by-hop headers
-// by then; keepEndToEnd has kept it from removing end-to-end ones that Connection named.
-func rewrite(p *httputil.ProxyRequest) {
-	c := p.In.Context().Value(callKey{}).(*call)
-	out := p.Out
-	target := c.match.Upstream()
-	out.URL = new(url.URL)
-	c.address(out)
-	if strings.HasPrefix(target, "//") { // net/http would take an Opaque like this for an authority
-		out.URL.RawPath = target
-		out.URL.Path, _ = url.PathUnescape(target)
-	} else {
-		out.URL.Opaque = target // goes on the wire as it is
+	if !c.until.IsZero() {
+		x.SetLimit(c.until)
 	}
-	if c.x.query != "" {
-		out.URL.RawQuery, out.URL.ForceQuery = c.x.query[1:], c.x.query == "?"
+	switch x.request.Body.Kind {
+	case http1.NoBody:
+		c.whole = true
+	case http1.Length:
+		c.content, c.whole = x.body.Whole()
 	}
-	removeReserved(out.Header)
-	out.Trailer = p.In.Trailer // the same map: net/http fills it when the body has ended
-	if c.checked {
-		delete(out.Header, "Authorization")
-	}
-	c.x.origin.setForward(out.Header, c.match.Prefix)
-	c.x.setHops(out.Header)
-	out.Header["X-Request-Id"] = []string{c.x.record.RequestID}
-	if _, ok := out.Header["User-Agent"]; !ok {
-		out.Header["User-Agent"] = []string{""} // else net/http would invent one
-	}
-}
-
-// address points a request at the call's endpoint.
-func (c *call) address(out *http.Request) {
-	c.x.record.Instance, c.x.record.Backend = c.endpoint.ID, c.endpoint.Address()
-	out.URL.Scheme, out.URL.Host, out.Host = c.endpoint.Scheme, c.endpoint.Address(), c.endpoint.Address()
-	if c.match.Policy.HostHeader == route.HostOfClient {
-		out.Host = c.x.origin.host
-	}
-}
-
-// nextEndpoint is a transport that passes over an endpoint that cannot be reached: nothing
-// of the request has been sent by then.
-type nextEndpoint struct{ *http.Transport }
-
-func (t nextEndpoint) RoundTrip(r *http.Request) (*http.Response, error) {
-	c := r.Context().Value(callKey{}).(*call)
-	if r.Body != nil {
-		keep := *r
-		keep.Body = keptOpen{r.Body}
-		r = &keep
-	}
+	x.Watch(x.run, x.leash.end)
 	var tried []*upstream.Endpoint
 	for {
-		resp, err := t.Transport.RoundTrip(r)
-		if err == nil || !unreached(err) || r.Context().Err() != nil {
-			return resp, err
+		err := s.attemptHTTP(c)
+		switch {
+		case err == nil:
+			return nil
+		case x.leash.ended() != nil:
+			return errClientGone
+		case c.mayRepeat(err):
+			c.fresh = true
+		case !unreached(err):
+			return c.why(err)
+		default:
+			tried = append(tried, c.endpoint)
+			next, none := c.match.Service.Pick(c.match.Policy.Balance(false), tried...)
+			if none != nil || len(tried) == maxAttempts {
+				return err
+			}
+			s.Log.Warn("endpoint not reached", "service", c.match.ServiceID, "instance", c.endpoint.ID, "err", err)
+			c.endpoint = next
 		}
-		tried = append(tried, c.endpoint)
-		next, none := c.match.Service.Pick(c.match.Policy.Balance(false), tried...)
-		if none != nil || len(tried) == maxAttempts {
-			return nil, err
-		}
-		c.log.Warn("endpoint not reached", "service", c.match.ServiceID, "instance", c.endpoint.ID, "err", err)
-		c.endpoint = next
-		again, to := *r, *r.URL // shallow: the body and the map of trailers stay the client's
-		again.URL = &to
-		r = &again
-		c.address(r)
 	}
 }
 
-// keptOpen is a body that a transport does not close, also when it could not send it:
-// another endpoint may take it. ReverseProxy closes it at the end.
-type keptOpen struct{ io.Reader }
-
-func (keptOpen) Close() error { return nil }
-
-func modifyResponse(resp *http.Response) error {
-	c := resp.Request.Context().Value(callKey{}).(*call)
-	c.answered.Store(true)
-	if c.timer != nil {
-		c.timer.Stop()
+// attemptHTTP sends the request to the call's endpoint and waits for the final head. On error its connection is closed.
+func (s *Server) attemptHTTP(c *call) error {
+	x := c.x
+	x.record.Instance, x.record.Backend = c.endpoint.ID, c.endpoint.Address()
+	if err := c.connect(); err != nil {
+		return err
 	}
-	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return errors.New("service answered 101 to a request that asked for no upgrade")
+	err := x.leash.hold(c.conn)
+	if err == nil {
+		err = c.send()
 	}
-	delete(resp.Header, "X-Request-Id") // the answer has the gateway's already
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		if to, ok := c.relocate(resp.Header.Get("Location")); ok {
-			resp.Header.Set("Location", to)
+	if err == nil {
+		err = c.await()
+	}
+	if err != nil {
+		c.drop()
+	}
+	return err
+}
+
+// connect takes a connection from the pool, or dials.
+func (c *call) connect() error {
+	x := c.x
+	if !c.fresh {
+		if c.conn = x.settings.pool.Get(c.key()); c.conn != nil {
+			c.pooled = true
+			c.conn.SetLimit(c.until)
+			return nil
 		}
 	}
+	deadline := time.Now().Add(c.match.Policy.Timeouts.Effective().Handshake)
+	if !c.until.IsZero() && c.until.Before(deadline) {
+		deadline = c.until
+	}
+	conn, err := x.dial(c.match.Policy, c.endpoint, deadline)
+	if err != nil {
+		return err
+	}
+	c.conn, c.pooled = http1.NewClientConn(conn), false
+	c.conn.WriteTimeout = stallTimeout
+	c.conn.SetLimit(c.until)
 	return nil
+}
+
+func (c *call) key() poolKey { return poolKey{c.x.run.Loop(), c.endpoint} }
+
+// send sends the head, with it the body if it is here whole, and begins to send any other body, unless
+// the client waits to be told to send it.
+func (c *call) send() error {
+	x := c.x
+	x.head = c.appendHead(x.head[:0])
+	if err := c.conn.Send(x.head, c.content); err != nil {
+		return err
+	}
+	if !c.whole && !x.request.Expect {
+		c.sendBody()
+	}
+	return nil
+}
+
+func (c *call) sendBody() {
+	c.upload = c.conn.Upload(c.x.run, c.x.body, c.x.request.Body)
+}
+
+// appendHead appends the head of the request as it goes to the endpoint.
+func (c *call) appendHead(b []byte) []byte {
+	x := c.x
+	b = http1.AppendRequestLine(b, x.request.Method, c.match.Upstream()+x.query)
+	host := c.endpoint.Address()
+	if c.match.Policy.HostHeader == route.HostOfClient {
+		host = x.origin.host
+	}
+	b = http1.AppendField(b, "Host", host)
+	b = x.appendFields(b, &c.forwards)
+	switch x.request.Body.Kind {
+	case http1.Length:
+		b = append(strconv.AppendInt(append(b, "Content-Length: "...), x.request.Body.Length, 10), "\r\n"...)
+	case http1.Chunked:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	}
+	return append(b, "\r\n"...)
+}
+
+// await reads the heads of the answer until the final one.
+func (c *call) await() error {
+	x := c.x
+	asked := !c.whole && x.request.Expect // the body waits for a 100
+	for range maxInforming {
+		wait := c.response
+		if asked && (wait == 0 || wait > continueTimeout) {
+			wait = continueTimeout
+		}
+		err := c.conn.ReadResponse(x.request.Method, &c.answer, wait)
+		late := asked && errors.Is(err, os.ErrDeadlineExceeded) && !c.conn.SawBytes() && !c.late()
+		switch {
+		case late || err == nil && c.answer.Status == http.StatusContinue:
+			if asked {
+				asked = false
+				if err := x.Interim(http.StatusContinue, nil); err != nil {
+					return errClientGone
+				}
+				c.sendBody()
+			}
+		case err != nil:
+			return err
+		case c.answer.Status == http.StatusSwitchingProtocols:
+			return errors.New("service answered 101 to a request that asked for no upgrade")
+		case c.answer.Status >= 200:
+			return nil
+		default:
+			fields := x.answerFields(c.answer.Fields)
+			if err := x.Interim(c.answer.Status, fields[:len(fields)-1]); err != nil { // the request id goes with the final answer
+				return errClientGone
+			}
+		}
+	}
+	return errors.New("answer: too many interim answers")
+}
+
+// late tells whether the time for the whole request has passed.
+func (c *call) late() bool { return !c.until.IsZero() && !time.Now().Before(c.until) }
+
+// drop ends an attempt that has failed.
+func (c *call) drop() {
+	if c.upload != nil {
+		_ = c.upload.Stop(c.x.run)
+	}
+	_ = c.x.leash.letGo()
+	_ = c.conn.Close()
+}
+
+// mayRepeat tells whether err means no more than that a pooled connection was dead, and the request may be sent
+// once more (RFC 9110, section 9.2.2): its method is idempotent, and nothing of its body has been lost.
+func (c *call) mayRepeat(err error) bool {
+	if c.fresh || !c.pooled || !c.whole || unreached(err) || !c.conn.Repeatable(err) {
+		return false
+	}
+	switch c.x.request.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// why is what an attempt's error is for the client.
+func (c *call) why(err error) error {
+	var unread *http1.SourceError
+	switch {
+	case c.late():
+		return errResponse
+	case errors.As(err, &unread):
+		return unreadable(unread.Err)
+	}
+	return err
+}
+
+// relayAnswer passes the service's answer on to the client as it comes.
+func (s *Server) relayAnswer(c *call) {
+	x, a := c.x, &c.answer
+	fields := x.answerFields(a.Fields)
+	if a.Status >= 300 && a.Status < 400 {
+		if to, ok := c.relocate(fields.Get("Location")); ok {
+			fields.Set("Location", to)
+		}
+	}
+	x.record.Status = a.Status
+	err := c.pass(&http1.Answer{Status: a.Status, Reason: a.Reason, Fields: fields, Body: a.Body})
+	if c.upload != nil {
+		_ = c.upload.Stop(x.run)
+	}
+	var broken *http1.SourceError
+	switch gone := x.leash.letGo(); {
+	case err == nil:
+		c.giveBack()
+		return
+	case gone != nil:
+		x.record.Cause = errClientGone.Error()
+	case c.late():
+		x.record.Cause = errResponse.Error()
+	case errors.As(err, &broken):
+		x.record.Cause = "answer broken off: " + err.Error()
+	default:
+		x.record.Cause = "client: " + err.Error()
+	}
+	if c.conn != nil {
+		_ = c.conn.Close()
+	}
+}
+
+// giveBack puts the connection into the pool, or closes it if it cannot carry another request.
+func (c *call) giveBack() {
+	if c.conn == nil {
+		return
+	}
+	if c.upload != nil {
+		_ = c.upload.Stop(c.x.run)
+		c.upload = nil
+	}
+	if c.x.leash.letGo() == nil {
+		c.x.settings.pool.Put(c.key(), c.conn)
+	} else {
+		_ = c.conn.Close()
+	}
+	c.conn = nil
+}
+
+// pass sends the answer: whole in one write if it has come whole, else its head before what is to come.
+func (c *call) pass(answer *http1.Answer) error {
+	x, body := c.x, c.conn.Body()
+	if answer.Body.Kind == http1.Length && answer.Body.Length > 0 {
+		if content, ok := body.Whole(); ok && len(content) <= maxCopied {
+			x.head = append(x.head[:0], content...)
+			c.giveBack() // before the client can ask for more: its next request may use the connection
+			return x.Reply(answer, x.head)
+		} else if ok {
+			return x.Reply(answer, content)
+		}
+	}
+	x.Respond(answer)
+	if !body.Ready() {
+		if err := x.Flush(); err != nil {
+			return err
+		}
+	}
+	return http1.Copy(x.client, body)
 }
 
 // relocate maps an absolute Location at the service, or at any other registered instance, to
@@ -305,77 +436,3 @@ func relocateOn(rt *route.Route, prefix, host, path string) (string, bool) {
 	}
 	return "", false
 }
-
-// recorder counts what goes to the client, and bounds each wait for it.
-type recorder struct {
-	http.ResponseWriter
-	x      *exchange
-	status int
-	n      int64
-	h2     bool
-}
-
-// Unwrap serves http.ResponseController.
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *recorder) WriteHeader(status int) {
-	if status == http.StatusContinue {
-		return // net/http sends its own when the service has asked for the body and it is first read
-	}
-	if status >= 200 && w.status == 0 {
-		w.status = status
-		w.Header()["X-Request-Id"] = []string{w.x.record.RequestID} // an interim answer may have taken it
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *recorder) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	rc := http.NewResponseController(w.ResponseWriter)
-	_ = rc.SetWriteDeadline(time.Now().Add(stallTimeout))
-	n, err := w.ResponseWriter.Write(p)
-	w.n += int64(n)
-	if w.h2 && err == nil { // an HTTP/2 stream is reset by a deadline that passes while it is idle
-		_ = rc.SetWriteDeadline(time.Time{})
-	}
-	return n, err
-}
-
-// countedBody counts a request's body and bounds each wait for more of it.
-type countedBody struct {
-	io.ReadCloser
-	rc       *http.ResponseController
-	n        atomic.Int64
-	failed   atomic.Pointer[error] // why it could not be read
-	progress func()                // nil unless the response is waited for with a bound
-}
-
-func (b *countedBody) Read(p []byte) (int, error) {
-	_ = b.rc.SetReadDeadline(time.Now().Add(stallTimeout))
-	n, err := b.ReadCloser.Read(p)
-	b.n.Add(int64(n))
-	switch {
-	case errors.Is(err, io.EOF):
-		_ = b.rc.SetReadDeadline(time.Time{})
-	case err != nil:
-		b.failed.Store(&err)
-	}
-	if b.progress != nil {
-		b.progress()
-	}
-	return n, err
-}
-
-// bufferPool lends ReverseProxy its copy buffers.
-type bufferPool struct{ pool sync.Pool }
-
-func (p *bufferPool) Get() []byte {
-	if b, ok := p.pool.Get().(*[]byte); ok {
-		return *b
-	}
-	return make([]byte, 32<<10)
-}
-
-func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }

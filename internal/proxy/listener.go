@@ -2,13 +2,20 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
-	"net/http"
 	"time"
 
-	"github.com/fairlead-gateway/fairlead/internal/loop"
-	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
+)
+
+// Time limits of connections that carry no session.
+const (
+	headTimeout = 30 * time.Second // PROXY header and TLS handshake together; and a request's head
+	idleTimeout = 2 * time.Minute  // between two requests
 )
 
 // defaultHeaderBytes bounds a request's head.
@@ -21,80 +28,208 @@ func (l *Limits) headerBytes() int64 {
 	return defaultHeaderBytes
 }
 
-// limitedListener closes connections above limits.connections as soon as they come.
-type limitedListener struct {
-	net.Listener
-	s    *Server
-	wrap bool // for TLS: sessions move to a loop later
+// listener is one bound address.
+type listener struct {
+	config  ListenerConfig
+	ln      net.Listener
+	tls     *tls.Config // nil: plain
+	keypair *Keypair    // nil without tls
+	http1   http1.ServerOptions
 }
 
-func (l *limitedListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
+// ListenError is a listener that cannot be bound or set up.
+type ListenError struct {
+	Index int    // in gateway.listeners
+	Key   string // of the listener's section: address, or tls.…
+	Err   error
+}
+
+func (e *ListenError) Error() string {
+	return fmt.Sprintf("gateway.listeners[%d].%s: %v", e.Index, e.Key, e.Err)
+}
+
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// Listen binds every listener, or none. generated gives the certificate of listeners that
+// name no files; it is called only if one is needed.
+func (s *Server) Listen(configs []ListenerConfig, generated func() (*Keypair, error)) error {
+	var err error
+	if s.http2, err = newH2Server(int(s.settings.Load().limits.headerBytes()), s.stdLog); err != nil {
+		return err
+	}
+	for i, c := range configs {
+		l, err := s.bind(i, c, generated)
 		if err != nil {
-			return nil, err
-		}
-		limit := l.s.settings.Load().limits.Connections
-		if limit <= 0 || l.s.conns.Load()+int64(l.s.Sessions.Len()) < int64(limit) {
-			if l.wrap {
-				c = loop.Wrap(c)
+			for _, l := range s.listeners {
+				l.ln.Close()
 			}
-			return c, nil
+			s.listeners = nil
+			return err
 		}
-		l.s.refused.Add(1)
-		l.s.Log.Warn("connection refused", "limit", "limits.connections", "client", c.RemoteAddr().String())
-		c.Close()
+		s.listeners = append(s.listeners, l)
 	}
+	return nil
 }
 
-// connState counts connections that net/http holds; a hijacked one is a session from then on.
-func (s *Server) connState(c net.Conn, state http.ConnState) {
-	if state == http.StateNew {
-		s.fresh.Store(c, nil)
-	} else {
-		s.fresh.Delete(c)
+func (s *Server) bind(i int, c ListenerConfig, generated func() (*Keypair, error)) (*listener, error) {
+	limits := &s.settings.Load().limits
+	l := &listener{config: c, http1: http1.ServerOptions{
+		HeadLimit: int(limits.headerBytes()), IdleTimeout: idleTimeout, HeadTimeout: headTimeout, BodyTimeout: stallTimeout, UnreadTimeout: s.unread,
+	}}
+	var err error
+	if c.TLS != nil {
+		if c.TLS.CertFile != "" || c.TLS.KeyFile != "" {
+			l.keypair, err = LoadKeypair(c.TLS.CertFile, c.TLS.KeyFile)
+		} else {
+			l.keypair, err = generated()
+		}
+		if err != nil {
+			return nil, &ListenError{i, "tls.certFile", err}
+		}
+		if l.tls, err = c.TLS.ServerTLS(l.keypair, true); err != nil {
+			return nil, &ListenError{i, "tls", err}
+		}
 	}
-	switch state {
-	case http.StateNew:
-		s.conns.Add(1)
-	case http.StateClosed, http.StateHijacked:
-		s.conns.Add(-1)
+	if l.ln, err = upstream.Listen(context.Background(), c.Address); err != nil {
+		return nil, &ListenError{i, "address", err}
 	}
+	return l, nil
 }
 
-// Bounds of the pool of connections to endpoints.
+// Bound is a listener's name and the address that it has got.
+type Bound struct{ Name, Address string }
+
+// Bound are the listeners in the order of their configuration.
+func (s *Server) Bound() []Bound {
+	all := make([]Bound, len(s.listeners))
+	for i, l := range s.listeners {
+		all[i] = Bound{l.config.Name, l.ln.Addr().String()}
+	}
+	return all
+}
+
+// Address is the address of the listener of that name, "" if there is none.
+func (s *Server) Address(name string) string {
+	for _, b := range s.Bound() {
+		if b.Name == name {
+			return b.Address
+		}
+	}
+	return ""
+}
+
+// httpsPort is the port to which redirectToHTTPS sends clients; "" if there is no listener with tls.
+func (s *Server) httpsPort() string {
+	for _, l := range s.listeners {
+		if l.tls != nil {
+			_, port, _ := net.SplitHostPort(l.ln.Addr().String())
+			return port
+		}
+	}
+	return ""
+}
+
+// ReloadCertificates reads certificate files again; open connections keep theirs.
+func (s *Server) ReloadCertificates() error {
+	var errs []error
+	for i, l := range s.listeners {
+		if l.keypair != nil {
+			if err := l.keypair.Reload(); err != nil {
+				errs = append(errs, &ListenError{i, "tls.certFile", err})
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Pauses in accepting where the process has run out of descriptors or memory.
 const (
-	maxIdlePerEndpoint = 128
-	maxIdle            = 2048
-	upstreamIdle       = 55 * time.Second // below the 60 s at which many servers hang up
+	leastPause = 5 * time.Millisecond
+	mostPause  = time.Second
 )
 
-// newTransport pools HTTP/1.1 connections to endpoints, dialled as sessions' are.
-func newTransport() *http.Transport {
-	return &http.Transport{
-		DialContext:            dialCall,
-		DialTLSContext:         dialCall,
-		DisableCompression:     true, // what the service sends passes as it is
-		MaxIdleConns:           maxIdle,
-		MaxIdleConnsPerHost:    maxIdlePerEndpoint,
-		IdleConnTimeout:        upstreamIdle,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: maxAnswerHead,
+// accept gives each connection of l a goroutine, until the listener is closed.
+func (s *Server) accept(l *listener) error {
+	pause := time.Duration(0)
+	for {
+		c, err := l.ln.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			go s.serveConn(l, c)
+			continue
+		case s.stopping.Load():
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		}
+		pause = min(max(2*pause, leastPause), mostPause)
+		s.Log.Warn("not accepted", "listener", l.config.Name, "err", err, "pause", pause)
+		select {
+		case <-time.After(pause):
+		case <-s.stopped:
+			return nil
+		}
 	}
 }
 
-// dialCall connects to the endpoint of the call that needs a connection first.
-func dialCall(ctx context.Context, _, _ string) (net.Conn, error) {
-	c := ctx.Value(callKey{}).(*call)
-	ctx, cancel := context.WithTimeout(ctx, c.match.Policy.Timeouts.Effective().Handshake)
-	defer cancel()
-	return c.dialer.Dial(ctx, c.endpoint)
+// track keeps a connection that carries no session, for Shutdown.
+func (s *Server) track(c *clientConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[c] = struct{}{}
 }
 
-// dialer is the settings' dialer with the route's own bound.
-func (set *Settings) dialer(p *route.Policy) *upstream.Dialer {
-	d := *set.upstream
-	d.Wrap = loop.Wrap
-	d.Timeout = p.Timeouts.Effective().Connect
-	return &d
+// untrack forgets a connection that has ended or has become a session.
+func (s *Server) untrack(c *clientConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+	if len(s.open) == 0 && s.quiet != nil {
+		close(s.quiet)
+		s.quiet = nil
+	}
+}
+
+// replace has c use conn, which stands on the connection that it had.
+func (s *Server) replace(c *clientConn, conn net.Conn) {
+	s.mu.Lock() // Shutdown may look at it
+	defer s.mu.Unlock()
+	c.conn = conn
+}
+
+// drain closes the connections that wait for a request, and waits for the others until ctx ends;
+// then it cuts them.
+func (s *Server) drain(ctx context.Context) {
+	if s.http2 != nil {
+		_ = s.http2.base.Shutdown(ctx) // says GOAWAY on all connections, and waits for nothing
+	}
+	s.mu.Lock()
+	quiet := make(chan struct{})
+	if len(s.open) == 0 {
+		close(quiet)
+	} else {
+		s.quiet = quiet
+	}
+	for c := range s.open {
+		if c.state.CompareAndSwap(connIdle, connEnded) {
+			_ = c.conn.Close()
+		}
+	}
+	s.mu.Unlock()
+	select {
+	case <-quiet:
+		return
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	s.Log.Warn("connections cut at shutdown", "connections", len(s.open))
+	for c := range s.open {
+		_ = c.conn.Close()
+	}
+	s.mu.Unlock()
+	select {
+	case <-quiet:
+	case <-time.After(cutTimeout):
+	}
 }

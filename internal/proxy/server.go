@@ -11,28 +11,20 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"github.com/fairlead-gateway/fairlead/internal/accesslog"
 	"github.com/fairlead-gateway/fairlead/internal/auth"
+	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/relay"
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
-)
-
-// Time limits of connections that carry no session.
-const (
-	headTimeout = 30 * time.Second // TLS handshake, and a request's head
-	idleTimeout = 2 * time.Minute  // between two requests
 )
 
 // What clients and services are told when the gateway stops.
@@ -53,12 +45,12 @@ type Options struct {
 // Settings are what a reload may change: one immutable value, swapped at once.
 type Settings struct {
 	limits         Limits
+	rate           *rateLimiter // nil: no bound
 	trusted        []netip.Prefix
 	users          *auth.Users
 	unroutedPolicy *route.Policy
 	upstream       *upstream.Dialer
-	reverse        *httputil.ReverseProxy
-	transport      *http.Transport
+	pool           *http1.Pool[poolKey]
 }
 
 // A Server is the data plane. Listen binds its addresses, Serve runs it until Shutdown.
@@ -70,29 +62,27 @@ type Server struct {
 	engine    *loop.Engine // of all sessions; Shutdown ends it
 	stdLog    *log.Logger
 	listeners []*listener
-	fresh     sync.Map     // net.Conn: accepted, and nothing has come yet
-	conns     atomic.Int64 // open client connections that carry no session
-	started   atomic.Int64 // sessions since start
-	refused   atomic.Int64 // connections and sessions over a limit, since start
-	stopping  atomic.Bool
+	http2     *h2Server     // made by Listen
+	conns     atomic.Int64  // open client connections that carry no session
+	started   atomic.Int64  // sessions since start
+	refused   atomic.Int64  // connections and sessions over a limit, since start
+	stopping  atomic.Bool   // Shutdown has begun
+	stopped   chan struct{} // closed by then
 	hopID     string        // constant
 	unread    time.Duration // constant: unreadTimeout, less in tests
 
 	mu       sync.Mutex // guards the following
 	policies map[relay.Policy]*relay.Policy
-}
-
-// listener is one bound address.
-type listener struct {
-	config  ListenerConfig
-	ln      net.Listener
-	server  *http.Server
-	keypair *Keypair
+	open     map[*clientConn]struct{} // connections that carry no session
+	quiet    chan struct{}            // closed when the last of them ends; nil unless somebody waits
 }
 
 // New returns a Server that serves nothing yet: Apply gives it its settings.
 func New(o Options) *Server {
-	s := &Server{Options: o, policies: make(map[relay.Policy]*relay.Policy), hopID: newHopID(), unread: unreadTimeout}
+	s := &Server{
+		Options: o, policies: make(map[relay.Policy]*relay.Policy), open: make(map[*clientConn]struct{}),
+		stopped: make(chan struct{}), hopID: newHopID(), unread: unreadTimeout,
+	}
 	s.engine = loop.Open(loop.Options{Log: o.Log})
 	s.stdLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)
 	return s
@@ -117,10 +107,13 @@ func (s *Server) Apply(c Reloadable) error {
 		}
 		set.trusted = append(set.trusted, p)
 	}
-	set.transport = newTransport()
-	set.reverse = newReverseProxy(s, nextEndpoint{set.transport})
+	set.rate = newRateLimiter(c.Limits.RequestRate, c.Limits.RequestBurst)
+	set.pool = new(http1.Pool[poolKey])
 	if old := s.settings.Swap(set); old != nil {
-		old.transport.CloseIdleConnections()
+		if old.limits.RequestRate == c.Limits.RequestRate && old.limits.RequestBurst == c.Limits.RequestBurst {
+			set.rate = old.rate // who was held back is held back still
+		}
+		old.pool.Shut()
 	}
 	return nil
 }
@@ -133,127 +126,42 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	return p.Masked(), err
 }
 
-// ListenError is a listener that cannot be bound or set up.
-type ListenError struct {
-	Index int    // in gateway.listeners
-	Key   string // of the listener's section: address, or tls.…
-	Err   error
-}
-
-func (e *ListenError) Error() string {
-	return fmt.Sprintf("gateway.listeners[%d].%s: %v", e.Index, e.Key, e.Err)
-}
-
-func (e *ListenError) Unwrap() error { return e.Err }
-
-// Listen binds every listener, or none. generated gives the certificate of listeners that
-// name no files; it is called only if one is needed.
-func (s *Server) Listen(configs []ListenerConfig, generated func() (*Keypair, error)) error {
-	for i, c := range configs {
-		l, err := s.bind(i, c, generated)
-		if err != nil {
-			for _, l := range s.listeners {
-				l.ln.Close()
-			}
-			s.listeners = nil
-			return err
-		}
-		s.listeners = append(s.listeners, l)
-	}
-	return nil
-}
-
-func (s *Server) bind(i int, c ListenerConfig, generated func() (*Keypair, error)) (*listener, error) {
-	l := &listener{config: c, server: &http.Server{
-		Handler: s, ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: int(s.settings.Load().limits.headerBytes()), ErrorLog: s.stdLog,
-		ConnState: s.connState, ConnContext: withClientConn,
-	}}
-	if c.TLS != nil {
-		var err error
-		if c.TLS.CertFile != "" || c.TLS.KeyFile != "" {
-			l.keypair, err = LoadKeypair(c.TLS.CertFile, c.TLS.KeyFile)
-		} else {
-			l.keypair, err = generated()
-		}
-		if err != nil {
-			return nil, &ListenError{i, "tls.certFile", err}
-		}
-		if l.server.TLSConfig, err = c.TLS.ServerTLS(l.keypair, true); err != nil {
-			return nil, &ListenError{i, "tls", err}
-		}
-		// The toolchain's bundled HTTP/2 has known holes; this one replaces it.
-		h2 := &http2.Server{MaxConcurrentStreams: 250, IdleTimeout: idleTimeout} //nolint:staticcheck // Server.Protocols takes the bundled one
-		err = http2.ConfigureServer(l.server, h2)                                //nolint:staticcheck // likewise
-		if err != nil {
-			return nil, &ListenError{i, "tls", err}
-		}
-	}
-	ln, err := upstream.Listen(context.Background(), c.Address)
-	if err != nil {
-		return nil, &ListenError{i, "address", err}
-	}
-	l.ln = ln
-	return l, nil
-}
-
-// Bound is a listener's name and the address that it has got.
-type Bound struct{ Name, Address string }
-
-// Bound are the listeners in the order of their configuration.
-func (s *Server) Bound() []Bound {
-	all := make([]Bound, len(s.listeners))
-	for i, l := range s.listeners {
-		all[i] = Bound{l.config.Name, l.ln.Addr().String()}
-	}
-	return all
-}
-
-// Address is the address of the listener of that name, "" if there is none.
-func (s *Server) Address(name string) string {
-	for _, b := range s.Bound() {
-		if b.Name == name {
-			return b.Address
-		}
-	}
-	return ""
-}
-
-// ReloadCertificates reads certificate files again; open connections keep theirs.
-func (s *Server) ReloadCertificates() error {
-	var errs []error
-	for i, l := range s.listeners {
-		if l.keypair != nil {
-			if err := l.keypair.Reload(); err != nil {
-				errs = append(errs, &ListenError{i, "tls.certFile", err})
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
+// sweepInterval is how often connections to endpoints that have been idle for long are looked for.
+const sweepInterval = 5 * time.Second
 
 // Serve accepts until Shutdown, and returns when every listener has ended.
 func (s *Server) Serve() error {
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		s.sweepPool()
+	}()
 	errs := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
-		go s.serve(l, errs)
+		go func() { errs <- s.accept(l) }()
 	}
 	var first error
 	for range s.listeners {
-		if err := <-errs; err != nil && !errors.Is(err, http.ErrServerClosed) && first == nil {
+		if err := <-errs; err != nil && first == nil {
 			first = err
 		}
 	}
+	<-swept
 	return first
 }
 
-func (s *Server) serve(l *listener, errs chan<- error) {
-	ln := &limitedListener{Listener: l.ln, s: s, wrap: l.config.TLS != nil}
-	if l.config.TLS != nil {
-		errs <- l.server.ServeTLS(ln, "", "")
-		return
+// sweepPool closes connections to endpoints that have been idle for long, until Shutdown.
+func (s *Server) sweepPool() {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.settings.Load().pool.Sweep()
+		case <-s.stopped:
+			return
+		}
 	}
-	errs <- l.server.Serve(ln)
 }
 
 // Stopping tells whether Shutdown has begun: health then answers 503.
@@ -262,25 +170,18 @@ func (s *Server) Stopping() bool { return s.stopping.Load() }
 // Shutdown stops accepting, ends live sessions with 1001, and waits for them and for
 // requests in flight until ctx ends; then it cuts what is left.
 func (s *Server) Shutdown(ctx context.Context) {
-	s.stopping.Store(true)
-	var wg sync.WaitGroup
+	if s.stopping.CompareAndSwap(false, true) {
+		close(s.stopped)
+	}
 	for _, l := range s.listeners {
-		wg.Go(func() {
-			if err := l.server.Shutdown(ctx); err != nil {
-				l.server.Close()
-			}
-		})
+		l.ln.Close()
 	}
 	for _, ss := range s.Sessions.snapshot(0) {
 		if r := ss.relay.Load(); r != nil {
 			r.Close(websocket.GoingAway, shutdownReason, causeShutdown)
 		}
 	}
-	s.fresh.Range(func(c, _ any) bool { // connections that have not asked for anything yet
-		c.(net.Conn).Close()
-		return true
-	})
-	wg.Wait() // a handshake under way may still become a session
+	s.drain(ctx) // a handshake under way may still become a session
 	select {
 	case <-s.Sessions.empty():
 	case <-ctx.Done():
@@ -288,7 +189,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	}
 	s.engine.Close()
 	if set := s.settings.Load(); set != nil {
-		set.transport.CloseIdleConnections()
+		set.pool.Shut()
 	}
 }
 
@@ -314,93 +215,108 @@ func (s *Server) cutSessions() {
 	}
 }
 
-// ServeHTTP is where every request begins.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.boundBody(w, r)
-	if c, ok := r.Context().Value(clientConnKey{}).(*clientConn); ok {
-		c.requests.Add(1)
-	}
-	x := s.newExchange(r)
-	if f := s.unacceptable(r, x); f != nil {
-		s.reject(w, x, f)
+// serve is where every request begins. bad is what the parser says of its head; nil: nothing.
+func (s *Server) serve(x *exchange, bad error) {
+	x.conn.requests.Add(1)
+	s.begin(x)
+	if f := s.unacceptable(x, bad); f != nil {
+		s.reject(x, f)
 		return
 	}
-	upgrade, err := websocket.IsUpgrade(opening(r))
+	upgrade, err := websocket.IsUpgrade(x.opening())
 	if err != nil {
-		s.reject(w, x, failed(err, x.target, ""))
+		s.reject(x, failed(err, x.target, ""))
+		return
+	}
+	if wait := x.settings.rate.allow(x.origin.addr, x.record.Time); wait > 0 {
+		s.refused.Add(1)
+		s.reject(x, tooMany(wait))
 		return
 	}
 	switch {
+	case x.conn.listener.config.RedirectToHTTPS && x.origin.proto != "https":
+		s.redirectToHTTPS(x, upgrade)
 	case x.path == "/application" || strings.HasPrefix(x.path, "/application/"):
 		if upgrade { // it is not switched: what follows it is no request (RFC 9931)
-			w.Header().Set("Connection", "close")
+			x.closeAfter()
 		}
-		s.serveAdmin(w, r, x)
+		s.serveAdmin(x)
 	case upgrade:
-		s.startSession(w, r, x)
+		s.startSession(x)
 	default:
-		s.serveHTTP(w, r, x)
-	}
-}
-
-// opening is what a handshake is judged by.
-func opening(r *http.Request) *websocket.Request {
-	return &websocket.Request{
-		Method: r.Method, HTTP11: r.ProtoMajor == 1 && r.ProtoMinor >= 1, Fields: r.Header,
-		Body: r.ContentLength > 0 || len(r.TransferEncoding) > 0 || r.Header["Transfer-Encoding"] != nil,
+		s.serveHTTP(x)
 	}
 }
 
 // unacceptable judges what holds for every request, wherever it goes.
-func (s *Server) unacceptable(r *http.Request, x *exchange) *failure {
+func (s *Server) unacceptable(x *exchange, bad error) *failure {
+	if bad != nil {
+		var e *http1.Error
+		if !errors.As(bad, &e) {
+			e = &http1.Error{Status: http.StatusBadRequest, Reason: bad.Error()}
+		}
+		return malformed(e)
+	}
+	r, limit := x.request, int64(x.settings.limits.RequestBody)
 	switch {
 	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
 		return &failure{
 			status: http.StatusMethodNotAllowed, cause: r.Method + " refused",
 			message: methodNotAllowed(),
 		}
-	case !r.ProtoAtLeast(1, 1) && len(r.TransferEncoding) > 0:
-		return badRequest("HTTP/1.0 knows no Transfer-Encoding") // RFC 9112, section 6.1
-	case strings.Contains(x.query, "#"):
-		return badRequest("the request target contains '#'")
+	case limit > 0 && r.Body.Kind == http1.Length && r.Body.Length > limit:
+		return tooLarge()
 	}
 	if err := route.CheckPath(x.path); err != nil {
 		return failed(err, x.target, "")
 	}
+	x.body.Limit(limit)
 	return s.looped(x)
 }
 
 // reject answers what is no acceptable request, and ends its connection.
-func (s *Server) reject(w http.ResponseWriter, x *exchange, f *failure) {
-	x.record.Cause = f.cause
-	s.refuseStatus(w, x, f)
+func (s *Server) reject(x *exchange, f *failure) {
+	x.closeAfter()
+	s.fail(x, f)
+	x.record.BytesOut = x.Sent()
+	s.log(x)
 }
 
-func (s *Server) serveAdmin(w http.ResponseWriter, r *http.Request, x *exchange) {
-	rec := &recorder{ResponseWriter: w, x: x, h2: r.ProtoMajor == 2}
-	rec.Header().Set("X-Request-Id", x.record.RequestID)
-	x.record.Route = "application"
-	defer func() {
-		x.record.Status, x.record.BytesOut = rec.status, rec.n
-		s.log(x)
-	}()
-	if s.Admin == nil {
-		s.failHTTP(rec, x, notFound(x.target))
+// redirectToHTTPS sends a client from a plain listener to the one with tls. A WebSocket client follows no
+// redirect: it is told in words.
+func (s *Server) redirectToHTTPS(x *exchange, upgrade bool) {
+	host := x.origin.host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+		if strings.Contains(h, ":") {
+			host = "[" + h + "]"
+		}
+	}
+	if port := s.httpsPort(); port != "443" {
+		host += ":" + port
+	}
+	if upgrade {
+		s.reject(x, &failure{
+			status: http.StatusForbidden, cause: "plain text refused: redirectToHTTPS",
+			message: ErrorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "This address takes no WebSocket in plain text: connect to %s", "wss://"+host+x.target),
+		})
 		return
 	}
-	s.Admin.ServeHTTP(rec, r)
+	s.redirect(x, http.StatusPermanentRedirect, "https://"+host+x.request.PathQuery)
+	x.record.BytesOut = x.Sent()
+	s.log(x)
 }
 
 // authenticate checks what the route asks for. checked tells that the gateway itself took
 // the Authorization header.
-func (s *Server) authenticate(r *http.Request, x *exchange, p *route.Policy) (checked bool, err error) {
+func (s *Server) authenticate(x *exchange, p *route.Policy) (checked bool, err error) {
 	if p.Auth != route.AuthBasic {
 		return false, nil
 	}
 	if x.settings.users == nil {
 		return false, &auth.Error{Status: http.StatusServiceUnavailable, Reason: "the route asks for basic credentials, but auth.basic has no users"}
 	}
-	id, err := x.settings.users.Authenticate(r)
+	id, err := x.settings.users.Identify(context.Background(), x.request.Fields.Values("Authorization"), x.run.Offload)
 	if err != nil {
 		return false, err
 	}

@@ -2,10 +2,7 @@ package proxy
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"io"
-	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -13,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/fairlead-gateway/fairlead/internal/accesslog"
+	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/relay"
 	"github.com/fairlead-gateway/fairlead/internal/route"
@@ -26,11 +24,11 @@ const switchTimeout = 10 * time.Second
 
 // startSession is a session's life from the request to the relay, in the order of its
 // steps: check, match, authenticate, count, pick, dial, answer, hand over. Whatever fails
-// goes to refuse. When it returns nothing of the HTTP stack is left behind the session.
-func (s *Server) startSession(w http.ResponseWriter, r *http.Request, x *exchange) {
-	offer, err := websocket.CheckRequest(opening(r))
+// goes to refuse. When it returns nothing of the HTTP engine is left behind the session.
+func (s *Server) startSession(x *exchange) {
+	offer, err := websocket.CheckRequest(x.opening())
 	if err != nil {
-		s.refuse(w, r, x, failed(err, x.target, ""), nil)
+		s.refuse(x, failed(err, x.target, ""), nil)
 		return
 	}
 	x.offer = offer
@@ -38,39 +36,38 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, x *exchang
 	x.record.SessionID = id.String()
 	m, ok := x.table.Match(x.path)
 	if !ok {
-		s.refuse(w, r, x, s.unrouted(x), x.settings.unroutedPolicy)
+		s.refuse(x, s.unrouted(x), x.settings.unroutedPolicy)
 		return
 	}
-	x.route(m)
+	x.route(&m)
 	policy := m.Policy
-	checked, err := s.admit(r, x, policy)
+	checked, err := s.admitSession(x, policy)
 	if err != nil {
-		s.refuse(w, r, x, failed(err, x.target, m.ServiceID), policy)
+		s.refuse(x, failed(err, x.target, m.ServiceID), policy)
 		return
 	}
 	ss := &Session{id: id, routeID: m.ID}
 	if which := s.Sessions.add(ss, x.settings.limits.Sessions, policy.WebSocket.MaxSessions); which != "" {
 		s.refused.Add(1)
-		s.refuse(w, r, x, overLimit(which), policy)
+		s.refuse(x, overLimit(which), policy)
 		return
 	}
-	up, err := s.connect(r, x, m, ss, checked)
+	up, err := s.connect(x, &m, ss, checked)
 	if err != nil {
 		s.Sessions.remove(ss)
-		s.refuse(w, r, x, failed(err, x.target, m.ServiceID), policy)
+		s.refuse(x, failed(err, x.target, m.ServiceID), policy)
 		return
 	}
-	client, head, err := hijack(w)
-	if err == nil {
-		err = answer(client, offer.Key, switchHeader(up, x.record.RequestID))
-	}
-	if err != nil {
+	fields := x.switchFields(up)
+	l, key := x.sessionLoop(s.engine), offer.Key
+	x.describe(ss, up.agreed.Protocol)
+	client, head := x.takeOver()
+	if err := answer(client, key, fields); err != nil {
 		s.abandon(x, ss, up, client)
 		return
 	}
-	x.describe(ss, up.agreed.Protocol)
 	ss.owner = s
-	l, deflate := s.engine.Loop(), up.agreed.Deflate()
+	deflate := up.agreed.Deflate()
 	clientSide := relay.Side{Stream: loop.Attach(l, client), Head: head, Deflate: deflate}
 	upstreamSide := relay.Side{Stream: loop.Attach(l, up.conn), Head: up.head, Deflate: deflate}
 	shared := s.relayPolicy(policy)
@@ -84,17 +81,48 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request, x *exchang
 	})
 }
 
-// admit decides whether the client may open the session: its Origin, then its credentials.
+// opening is what the handshake is judged by.
+func (x *exchange) opening() *websocket.Request {
+	return &websocket.Request{
+		Method: x.request.Method, HTTP11: x.h1 != nil && x.request.Minor == 1, Fields: x.request.Fields,
+		Body: !x.request.Body.Empty() || x.request.Body.Kind == http1.Chunked,
+	}
+}
+
+// sessionLoop is the loop for the session: that of the client's connection, if it is on one.
+func (x *exchange) sessionLoop(e *loop.Engine) *loop.Loop {
+	if l := x.run.Loop(); l != nil {
+		return l
+	}
+	return e.Loop()
+}
+
+// takeOver takes the client's connection out of the HTTP engine, with what the client has sent
+// behind its request.
+func (x *exchange) takeOver() (client net.Conn, head []byte) {
+	x.taken = true
+	x.conn.state.Store(connEnded)
+	return x.h1.TakeOver()
+}
+
+// describe fills in what is kept of a session once it is open.
+func (x *exchange) describe(ss *Session, subprotocol string) {
+	x.record.Status, x.record.Websocket, x.record.Subprotocol = http.StatusSwitchingProtocols, true, subprotocol
+	ss.opening = accesslog.Pack(&x.record, x.serviceURL)
+	ss.secure = x.origin.proto == "https"
+}
+
+// admitSession decides whether the client may open the session: its Origin, then its credentials.
 // checked tells that the gateway itself took the Authorization header.
-func (s *Server) admit(r *http.Request, x *exchange, p *route.Policy) (checked bool, err error) {
-	origins := r.Header["Origin"]
+func (s *Server) admitSession(x *exchange, p *route.Policy) (checked bool, err error) {
+	origins := x.request.Fields.Values("Origin")
 	if len(origins) > 1 || len(origins) == 1 && (origins[0] == "" || !p.AllowsOrigin(origins[0], x.origin.proto, x.origin.host)) {
 		return false, &failure{
 			status: http.StatusForbidden, cause: "origin refused", http: true,
 			message: ErrorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "Invalid CORS request: the Origin is not allowed for this route"),
 		}
 	}
-	return s.authenticate(r, x, p)
+	return s.authenticate(x, p)
 }
 
 // maxAttempts bounds the endpoints tried for one session or request.
@@ -103,8 +131,13 @@ const maxAttempts = 3
 // connect opens the session at an endpoint. One that cannot be reached is passed over for
 // another: nothing has been sent by then. On success ss holds the endpoint's slot, which Done
 // gives back.
-func (s *Server) connect(r *http.Request, x *exchange, m route.Match, ss *Session, checked bool) (up *upstreamConn, err error) {
-	header := handshakeHeader(x, m, r.Header, checked)
+func (s *Server) connect(x *exchange, m *route.Match, ss *Session, checked bool) (up *upstreamConn, err error) {
+	q := &handshakeRequest{
+		target: m.Upstream() + x.query, key: websocket.NewKey(),
+		forwards: forwards{prefix: m.Prefix, sessionID: x.record.SessionID, checked: checked},
+	}
+	x.Watch(x.run, x.leash.end)
+	defer x.Unwatch()
 	var tried []*upstream.Endpoint
 	for range maxAttempts {
 		ep, none := m.Service.Take(m.Policy.Balance(true), tried...)
@@ -113,12 +146,12 @@ func (s *Server) connect(r *http.Request, x *exchange, m route.Match, ss *Sessio
 		}
 		ss.endpoint = ep
 		x.record.Instance, x.record.Backend = ep.ID, ep.Address()
-		if up, err = s.attempt(r.Context(), x, m, ss, header); err == nil {
+		if up, err = x.attempt(m.Policy, ep, q); err == nil {
 			return up, nil
 		}
 		ep.Release()
-		if r.Context().Err() != nil {
-			return nil, errClientGone
+		if gone := x.leash.ended(); gone != nil {
+			return nil, gone
 		}
 		if !unreached(err) {
 			return nil, err
@@ -129,23 +162,17 @@ func (s *Server) connect(r *http.Request, x *exchange, m route.Match, ss *Sessio
 	return nil, err
 }
 
-// unreached tells whether a request failed before anything of it was sent.
-func unreached(err error) bool {
-	var e *upstream.DialError
-	return errors.As(err, &e) && !overloaded(err)
-}
-
-// attempt shakes hands with the session's endpoint, within timeouts.handshake.
-func (s *Server) attempt(ctx context.Context, x *exchange, m route.Match, ss *Session, header http.Header) (*upstreamConn, error) {
-	p, ep := m.Policy, ss.endpoint
-	ctx, cancel := context.WithTimeout(ctx, p.Timeouts.Effective().Handshake)
-	defer cancel()
-	host := ep.Address()
-	if p.HostHeader == route.HostOfClient {
-		host = x.origin.host
+// attempt shakes hands with the endpoint, within timeouts.handshake.
+func (x *exchange) attempt(p *route.Policy, ep *upstream.Endpoint, q *handshakeRequest) (*upstreamConn, error) {
+	deadline := time.Now().Add(p.Timeouts.Effective().Handshake)
+	conn, err := x.dial(p, ep, deadline)
+	if err != nil {
+		return nil, err
 	}
-	q := &handshakeRequest{target: m.Upstream() + x.query, host: host, key: websocket.NewKey(), offer: x.offer, header: header}
-	up, err := openUpstream(ctx, x.settings.dialer(p), ep, q)
+	if q.host = ep.Address(); p.HostHeader == route.HostOfClient {
+		q.host = x.origin.host
+	}
+	up, err := x.openUpstream(conn, ep, q, deadline)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +188,7 @@ func overLimit(which string) *failure {
 	return &failure{
 		status: http.StatusServiceUnavailable, cause: "limit reached: " + which,
 		message: ErrorMessage("ZWEAO503E", "org.zowe.apiml.common.serviceUnavailable", "The server is not ready to handle the request: %s", "too many "+which),
-		header:  http.Header{"Retry-After": {"5"}},
+		fields:  http1.Fields{{Name: "Retry-After", Value: "5"}},
 		code:    websocket.TryAgain, reason: "Too many " + which + ", try again later",
 	}
 }
@@ -169,32 +196,28 @@ func overLimit(which string) *failure {
 // refuse answers a handshake that becomes no session: with a status, or under
 // connectFailure "close" with a 101 and a Close that says why, since a browser shows its
 // page neither status nor body. p is nil where only a status is possible.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, x *exchange, f *failure, p *route.Policy) {
+func (s *Server) refuse(x *exchange, f *failure, p *route.Policy) {
 	x.record.Cause = f.cause
 	if f.answer != nil {
-		defer f.answer.Body.Close()
+		defer f.answer.conn.Close()
 	}
-	if f.http || p == nil || p.WebSocket.ConnectFailure != route.CloseOnFailure || errors.Is(f, errClientGone) {
-		s.refuseStatus(w, x, f)
+	if f.http || p == nil || p.WebSocket.ConnectFailure != route.CloseOnFailure || f.status == statusClientGone {
+		s.refuseStatus(x, f)
 		return
 	}
-	client, _, err := hijack(w)
-	if err != nil {
-		s.refuseStatus(w, x, f)
-		return
-	}
-	defer client.Close()
-	h := http.Header{"X-Request-Id": {x.record.RequestID}}
+	fields := http1.Fields{{Name: "X-Request-Id", Value: x.record.RequestID}}
 	// A browser fails a 101 that lacks the subprotocol it asked for, and would then not see the Close.
 	if len(x.offer.Protocols) > 0 {
-		h["Sec-WebSocket-Protocol"] = x.offer.Protocols[:1]
+		fields.Add("Sec-WebSocket-Protocol", x.offer.Protocols[0])
 		x.record.Subprotocol = x.offer.Protocols[0]
 	}
 	reason := websocket.Reason(f.reason)
 	x.record.Status, x.record.Websocket = http.StatusSwitchingProtocols, true
 	x.record.CloseCode, x.record.CloseReason, x.record.ClosedBy = int(f.code), reason, relay.Gateway.String()
+	client, _ := x.takeOver()
+	defer client.Close()
 	_ = client.SetDeadline(time.Now().Add(switchTimeout))
-	if writeSwitch(client, x.offer.Key, h) == nil {
+	if writeSwitch(client, x.offer.Key, fields) == nil {
 		if _, err := client.Write(websocket.AppendClose(nil, nil, f.code, reason)); err == nil {
 			awaitClose(client, p.Limits().CloseTimeout)
 		}
@@ -202,26 +225,40 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, x *exchange, f *
 	s.log(x)
 }
 
-func (s *Server) refuseStatus(w http.ResponseWriter, x *exchange, f *failure) {
-	h := w.Header()
-	h.Set("X-Request-Id", x.record.RequestID)
-	maps.Copy(h, f.header)
-	// What the client sent behind its handshake is no request (RFC 9931): the connection ends.
-	// It comes first: net/http looks at no other value.
-	h["Connection"] = append([]string{"close"}, f.header["Connection"]...)
-	x.record.Status = f.status
+// refuseStatus answers with a status, and ends the connection: what the client sent behind its
+// handshake is no request (RFC 9931).
+func (s *Server) refuseStatus(x *exchange, f *failure) {
+	x.closeAfter()
 	if f.answer == nil {
-		f.message.WriteJSON(w, f.status)
+		s.fail(x, f)
 		s.log(x)
 		return
 	}
-	removeHopByHop(f.answer.Header)
-	maps.Copy(h, f.answer.Header)
-	h["Connection"], h["X-Request-Id"] = []string{"close"}, []string{x.record.RequestID}
-	w.WriteHeader(f.status)
-	n, _ := io.Copy(w, f.answer.Body)
-	x.record.BytesOut = n
+	until := time.Now().Add(answerBodyTimeout)
+	f.answer.conn.SetLimit(until)
+	x.SetLimit(until)
+	head := f.answer.head
+	x.record.Status = f.status
+	x.Respond(&http1.Answer{Status: f.status, Reason: head.Reason, Fields: x.answerFields(head.Fields), Body: head.Body})
+	_ = http1.Copy(x.client, &cappedBody{Source: f.answer.conn.Body(), left: maxAnswerBody}) // an answer that is not whole ends with its connection
+	x.record.BytesOut = x.Sent()
 	s.log(x)
+}
+
+// A cappedBody is a body of which no more than so many bytes are wanted.
+type cappedBody struct {
+	http1.Source
+	left int
+}
+
+var errAnswerTooLarge = errors.New("answer to the handshake: body too large")
+
+func (b *cappedBody) Next() ([]byte, error) {
+	p, err := b.Source.Next()
+	if b.left -= len(p); b.left < 0 {
+		return nil, errAnswerTooLarge
+	}
+	return p, err
 }
 
 // awaitClose reads what the client still sends until its Close, its end, or timeout, so
@@ -251,26 +288,12 @@ func sawClose(cur *websocket.Cursor, p []byte) bool {
 	return false
 }
 
-// hijack takes the connection out of net/http, with the bytes read from it too far.
-func hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
-	conn, rw, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	var head []byte
-	if n := rw.Reader.Buffered(); n > 0 {
-		head = make([]byte, n)
-		_, _ = io.ReadFull(rw.Reader, head) // buffered bytes: cannot fail
-	}
-	return conn, head, conn.SetDeadline(time.Time{})
-}
-
 // answer writes the 101 and drops the deadline: from here the relay's timers watch.
-func answer(client net.Conn, key string, h http.Header) error {
+func answer(client net.Conn, key string, fields http1.Fields) error {
 	if err := client.SetDeadline(time.Now().Add(switchTimeout)); err != nil {
 		return err
 	}
-	if err := writeSwitch(client, key, h); err != nil {
+	if err := writeSwitch(client, key, fields); err != nil {
 		return err
 	}
 	return client.SetDeadline(time.Time{})
@@ -278,9 +301,7 @@ func answer(client net.Conn, key string, h http.Header) error {
 
 // abandon ends a session whose client went while the endpoint was already there.
 func (s *Server) abandon(x *exchange, ss *Session, up *upstreamConn, client net.Conn) {
-	if client != nil {
-		client.Close()
-	}
+	client.Close()
 	mask := [4]byte{}
 	_ = up.conn.SetDeadline(time.Now().Add(time.Second))
 	_, _ = up.conn.Write(websocket.AppendClose(nil, &mask, websocket.GoingAway, "client gone"))

@@ -1,0 +1,78 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"net/http"
+	"net/url"
+
+	"github.com/fairlead-gateway/fairlead/internal/http1"
+)
+
+// serveAdmin has Options.Admin answer, which is an ordinary http.Handler and may block: it runs where it may, and
+// its answer leaves when it is whole. It is given no body.
+func (s *Server) serveAdmin(x *exchange) {
+	x.record.Route = "application"
+	defer func() {
+		x.record.BytesIn, x.record.BytesOut = x.body.Count(), x.Sent()
+		s.log(x)
+	}()
+	if s.Admin == nil {
+		s.fail(x, notFound(x.target))
+		return
+	}
+	r, err := adminRequest(x)
+	if err != nil {
+		s.fail(x, badRequest("the request target is no URL"))
+		return
+	}
+	w := adminWriter{header: make(http.Header)}
+	x.run.Offload(func() { s.Admin.ServeHTTP(&w, r) })
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	x.record.Status = w.status
+	fields := append(http1.Fields{{Name: "X-Request-Id", Value: x.record.RequestID}}, fieldsOf(w.header)...)
+	_ = x.Reply(&http1.Answer{Status: w.status, Fields: fields}, w.body.Bytes()) // the client is gone if this fails
+}
+
+// adminRequest is the request as net/http would give it.
+func adminRequest(x *exchange) (*http.Request, error) {
+	u, err := url.ParseRequestURI(x.request.PathQuery)
+	if err != nil {
+		return nil, err
+	}
+	r := &http.Request{
+		Method: x.request.Method, URL: u, Proto: x.record.Protocol, ProtoMajor: 1, ProtoMinor: x.request.Minor,
+		Header: make(http.Header, len(x.request.Fields)), Body: http.NoBody, Host: x.request.Host,
+		RemoteAddr: x.conn.peerText, RequestURI: x.request.PathQuery,
+	}
+	for _, f := range x.request.Fields {
+		r.Header.Add(f.Name, f.Value)
+	}
+	if x.conn.secure {
+		r.TLS = &tls.ConnectionState{HandshakeComplete: true, Version: x.conn.tlsVersion, CipherSuite: x.conn.tlsCipher}
+	}
+	return r.WithContext(context.Background()), nil
+}
+
+// An adminWriter keeps an answer.
+type adminWriter struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (w *adminWriter) Header() http.Header { return w.header }
+
+func (w *adminWriter) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status = status
+	}
+}
+
+func (w *adminWriter) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.body.Write(p)
+}
