@@ -31,6 +31,7 @@ type ClientConn struct {
 	WriteTimeout time.Duration
 
 	idleSince time.Time // in a Pool
+	onHangup  func()    // ends it there; made once
 }
 
 // NewClientConn returns a connection on which nothing has been sent. It sends and reads nothing yet.
@@ -167,7 +168,7 @@ func (c *ClientConn) release() {
 func (c *ClientConn) rest() {
 	c.release()
 	c.setLimit(time.Time{})
-	c.idleSince = time.Now()
+	c.idleSince = c.now()
 }
 
 // TakeOver gives away the connection, without deadlines, with what the service has sent behind the head that was read last. c is not to

@@ -43,8 +43,8 @@ type Exchange struct {
 	status    int  // of the final answer; 0: not begun
 	persist   bool // the connection serves another request, if all goes well
 	brief     bool // the answer has no body because of its status or method
-	hijacked  bool
 	watch     watch
+	hungUp    func() // calls the watch's; made once, kept with the Exchange
 	continued atomic.Bool
 }
 
@@ -53,7 +53,7 @@ func (x *Exchange) reset(c *ServerConn) {
 	fields, head := x.Request.Fields, x.head
 	x.Request.Fields = fields[:0]
 	x.conn, x.head = c, head[:0]
-	x.interim, x.status, x.persist, x.brief, x.hijacked = false, 0, false, false, false
+	x.interim, x.status, x.persist, x.brief = false, 0, false, false
 	x.continued.Store(false)
 }
 
@@ -62,7 +62,7 @@ func (x *Exchange) free() {
 	x.out.drop()
 	x.out = BodyWriter{}
 	fields, head := x.Request.Fields, x.head
-	clear(fields[:cap(fields)])
+	clear(fields)
 	if cap(fields) > 64 {
 		fields = nil
 	}
@@ -136,7 +136,7 @@ func (x *Exchange) Respond(a *Answer) {
 	announced := x.brief && f.Kind == NoBody && a.Status != http.StatusNoContent
 	b, found := appendEndToEnd(b, a.Fields, announced)
 	if !found.date {
-		b = appendDate(b, time.Now())
+		b = appendDate(b, c.now())
 	}
 	switch {
 	case a.Status == http.StatusNoContent || announced: // RFC 9110, section 8.6
@@ -246,7 +246,7 @@ func (x *Exchange) Done() bool {
 	switch {
 	case x.persist && !ended:
 		c.mend(true, true)
-		c.setLimit(time.Now().Add(c.options.unreadTimeout()))
+		c.setLimit(c.now().Add(c.options.unreadTimeout()))
 		ended = x.body.discard(c.options.maxUnread())
 		c.setLimit(time.Time{})
 	case !x.persist && x.Request.Close && ended && len(c.in.bytes()) == 0:

@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/loop"
 )
 
 // past is a deadline that ends every wait.
@@ -23,6 +25,16 @@ type link struct {
 	readCut    error     // why no read may begin or go on; nil: it may
 	writeCut   error
 	renew      time.Duration // what extend gives; zero: nothing
+}
+
+// now is the time, of a loop's connection as the loop has it.
+func (l *link) now() time.Time {
+	if c, ok := l.conn.(*loop.Conn); ok {
+		if lp := c.Loop(); lp != nil {
+			return lp.Now()
+		}
+	}
+	return time.Now()
 }
 
 // read reads once. It waits for wait, or up to an eighth or a second longer; zero: for ever. A wait that has ended so is
@@ -100,7 +112,7 @@ func (l *link) deadline(set time.Time, wait time.Duration) (time.Time, bool) {
 	if wait == 0 {
 		return l.limit, !set.Equal(l.limit)
 	}
-	t, slack := time.Now().Add(wait), min(wait/8, time.Second)
+	t, slack := l.now().Add(wait), min(wait/8, time.Second)
 	if !l.limit.IsZero() && l.limit.Before(t.Add(slack)) {
 		return l.limit, !set.Equal(l.limit)
 	}
@@ -141,7 +153,7 @@ func (l *link) extend() {
 func (l *link) expired() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.writeCut != nil || !l.limit.IsZero() && !time.Now().Before(l.limit)
+	return l.writeCut != nil || !l.limit.IsZero() && !l.now().Before(l.limit)
 }
 
 // cut ends the reads, the writes or both that are under way, and those to come, with err. The first reason stays.

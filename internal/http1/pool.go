@@ -58,7 +58,7 @@ func (p *Pool[K]) Get(key K) *ClientConn {
 		if c == nil {
 			return nil
 		}
-		if time.Since(c.idleSince) < p.idleTimeout() && p.alive(c) {
+		if c.now().Sub(c.idleSince) < p.idleTimeout() && p.alive(c) {
 			if h := hangupOf(c.conn); h != nil {
 				h.OnHangup(nil)
 			}
@@ -98,15 +98,15 @@ func (p *Pool[K]) Put(key K, c *ClientConn) {
 	}
 	c.rest()
 	if h := hangupOf(c.conn); h != nil {
-		h.OnHangup(c.hungUp)
+		if c.onHangup == nil {
+			c.onHangup = func() { _ = c.conn.Close() } // Get and Sweep find it dead
+		}
+		h.OnHangup(c.onHangup)
 	}
 	if out := p.push(key, c); out != nil {
 		out.retire()
 	}
 }
-
-// hungUp ends an idle connection that its service has ended; Get and Sweep find it dead.
-func (c *ClientConn) hungUp() { _ = c.conn.Close() }
 
 // retire closes an idle connection, which may belong to another loop than the caller's.
 func (c *ClientConn) retire() {

@@ -114,9 +114,9 @@ func (c *ServerConn) Next() (*Exchange, error) {
 		}
 		if from = len(p); from > 0 {
 			if until.IsZero() {
-				until = time.Now().Add(c.options.headTimeout())
+				until = c.now().Add(c.options.headTimeout())
 			}
-			wait = max(time.Until(until), 1)
+			wait = max(until.Sub(c.now()), 1)
 		}
 		c.in = c.in.room(max(headBuffer, min(2*from, c.options.headLimit())))
 		n, err := c.read(c.in.p[c.in.w:], wait)
@@ -208,7 +208,7 @@ func (c *ServerConn) Close() error {
 func (c *ServerConn) linger() {
 	if w, ok := c.conn.(interface{ CloseWrite() error }); ok && w.CloseWrite() == nil {
 		c.mend(true, true)
-		c.setLimit(time.Now().Add(c.options.unreadTimeout()))
+		c.setLimit(c.now().Add(c.options.unreadTimeout()))
 		c.in = c.in.room(readBuffer)
 		for most := c.options.maxUnread(); most > 0; {
 			n, err := c.read(c.in.p, c.options.unreadTimeout())

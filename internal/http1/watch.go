@@ -40,7 +40,10 @@ type readAhead struct {
 func (w *watch) start(x *Exchange, r loop.Runner, gone func(error)) {
 	w.x, w.runner, w.gone = x, r, gone
 	if w.hook = hangupOf(x.conn.conn); w.hook != nil {
-		w.hook.OnHangup(func() { gone(io.EOF) })
+		if x.hungUp == nil {
+			x.hungUp = func() { x.watch.gone(io.EOF) }
+		}
+		w.hook.OnHangup(x.hungUp)
 		return
 	}
 	if x.body.Ended() {
