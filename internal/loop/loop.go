@@ -141,8 +141,9 @@ func (l *Loop) Now() time.Time { return l.start.Add(l.Clock()) }
 // Date is the time of day at which Clock was at. Any goroutine.
 func (l *Loop) Date(at time.Duration) time.Time { return time.Now().Add(at - time.Since(l.start)) }
 
-// BufferSize is the size of a Loop's buffer in bytes.
-const BufferSize = 64 << 10
+// BufferSize is the size of a Loop's buffer in bytes: a frame of 64 KiB fits, with its header and what its reader puts in
+// front of it. In two parts, one of them a few bytes, it would cost a third more.
+const BufferSize = 68 << 10
 
 // Buffer is scratch space of BufferSize bytes that is valid until the running task returns. Without a poller it comes from
 // a pool: a loop with nothing to do holds none. On the loop only.

@@ -27,6 +27,7 @@ type poller struct {
 	fresh []*socket // to be told Readable: no event will come for what they have
 	dead  []int32   // descriptors to close at the end of the batch
 	ended bool
+	brisk bool  // the last wait was short
 	stale int64 // events that came for a slot which has changed hands
 
 	listeners map[int32]*acceptor // by slot
@@ -102,7 +103,7 @@ func (l *Loop) pollRun() {
 	for !p.ended {
 		n := p.poll()
 		if n == 0 && len(p.fresh) == 0 && len(p.ready) == 0 && l.rest() {
-			n = p.sleep(time.Since(l.start))
+			n = p.sleep(l, time.Since(l.start))
 			l.rise()
 		}
 		l.now = 0
@@ -129,8 +130,20 @@ func (p *poller) poll() int {
 	return int(n)
 }
 
-// sleep waits for events, for a wake, or for the next timer.
-func (p *poller) sleep(now time.Duration) int {
+// shortWait bounds how long a loop may wait without the scheduler's knowledge, and with it how long a stop of the world
+// may have to wait for it.
+const shortWait = 100 * time.Microsecond
+
+// sleep waits for events, for a wake, or for the next timer. now is the loop's age. While events come in quick succession
+// the wait is as raw as poll: each blocking call costs the scheduler's attention, and that of its monitor, which comes
+// back soon once it had to take the processor from a blocked thread.
+func (p *poller) sleep(l *Loop, now time.Duration) int {
+	if p.brisk {
+		if n := p.nap(); n != 0 {
+			return max(n, 0)
+		}
+		p.brisk = false
+	}
 	ms := -1
 	if d := p.timers.timeout(now); d >= 0 {
 		ms = int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
@@ -139,7 +152,22 @@ func (p *poller) sleep(now time.Duration) int {
 	if err != nil {
 		return 0 // EINTR
 	}
+	p.brisk = time.Since(l.start)-now < shortWait/2
 	return n
+}
+
+// nap waits for events for at most shortWait. Negative: it was interrupted.
+func (p *poller) nap() int {
+	wait := unix.NsecToTimespec(int64(shortWait))
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events)), batchSize, uintptr(unsafe.Pointer(&wait)), 0, 0)
+	switch errno {
+	case 0:
+		return int(n)
+	case unix.EINTR:
+		return -1
+	default:
+		return 0 // before Linux 5.11
+	}
 }
 
 // dispatch tells the stream that ev is for, if it still exists.
