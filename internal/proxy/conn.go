@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -155,6 +156,7 @@ func (s *Server) serveConn(l *listener, tcp net.Conn) {
 	c := newClientConn(l, tcp, peer)
 	s.track(c)
 	defer s.untrack(c)
+	defer s.recovered(c)
 	_ = tcp.SetDeadline(time.Now().Add(headTimeout))
 	if l.config.ProxyProtocol {
 		if peer, err = s.proxied(peer, tcp); err != nil {
@@ -184,6 +186,14 @@ func (s *Server) serveConn(l *listener, tcp net.Conn) {
 		return
 	}
 	s.serveRequests(c)
+}
+
+// recovered has a panic cost its connection, and no other.
+func (s *Server) recovered(c *clientConn) {
+	if what := recover(); what != nil {
+		s.Log.Error("panic", "client", c.peerText, "what", what, "stack", string(debug.Stack()))
+		_ = c.conn.Close()
+	}
 }
 
 func peerOf(c net.Conn) (netip.AddrPort, error) {

@@ -25,13 +25,13 @@ const maxStreams = 250
 // has known holes: this is that of golang.org/x/net.
 type h2Server struct {
 	base   *http.Server // has the limits, and is told of a shutdown; it serves nothing
-	server *http2.Server
+	server *http2.Server //nolint:staticcheck // http.Server takes the bundled one
 }
 
 func newH2Server(headerBytes int, errorLog *log.Logger) (*h2Server, error) {
 	h := &h2Server{
 		base:   &http.Server{MaxHeaderBytes: headerBytes, ErrorLog: errorLog, IdleTimeout: idleTimeout, ReadHeaderTimeout: headTimeout},
-		server: &http2.Server{MaxConcurrentStreams: maxStreams, IdleTimeout: idleTimeout}, //nolint:staticcheck // http.Server.Protocols takes the bundled one
+		server: &http2.Server{MaxConcurrentStreams: maxStreams, IdleTimeout: idleTimeout}, //nolint:staticcheck // likewise
 	}
 	return h, http2.ConfigureServer(h.base, h.server) //nolint:staticcheck // likewise
 }

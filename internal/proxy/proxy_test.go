@@ -104,6 +104,15 @@ type service struct {
 
 func startGateway(t *testing.T, services ...service) *gateway {
 	t.Helper()
+	return startGatewayOn(t, []ListenerConfig{
+		{Name: "http", Address: "127.0.0.1:0"},
+		{Name: "https", Address: "127.0.0.1:0", TLS: &TLSConfig{}},
+	}, services...)
+}
+
+// startGatewayOn starts a Server on those listeners, called http and https.
+func startGatewayOn(t *testing.T, listeners []ListenerConfig, services ...service) *gateway {
+	t.Helper()
 	g := &gateway{log: &lines{got: make(chan struct{}, 1000)}, dir: t.TempDir()}
 	log := slog.New(slog.DiscardHandler)
 	al, err := accesslog.Open(accesslog.Config{}, g.log, log)
@@ -119,10 +128,7 @@ func startGateway(t *testing.T, services ...service) *gateway {
 		t.Fatal(err)
 	}
 	g.apply(t, Reloadable{Defaults: route.DefaultEureka(), Dialer: &upstream.Dialer{TLS: tls}})
-	err = g.Listen([]ListenerConfig{
-		{Name: "http", Address: "127.0.0.1:0"},
-		{Name: "https", Address: "127.0.0.1:0", TLS: &TLSConfig{}},
-	}, func() (*Keypair, error) { return GeneratedKeypair(g.dir) })
+	err = g.Listen(listeners, func() (*Keypair, error) { return GeneratedKeypair(g.dir) })
 	if err != nil {
 		t.Fatal(err)
 	}
