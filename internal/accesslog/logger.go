@@ -37,9 +37,10 @@ func (c Config) Check() error {
 const off = "off"
 
 const (
-	queueLength    = 8192        // records; at 400 bytes each about 3 MiB
-	flushAt        = 64 << 10    // bytes gathered before a write, while more records wait
-	reportInterval = time.Second // between two reports of what was lost
+	queueLength    = 8192                 // records; at 400 bytes each about 3 MiB
+	pause          = 5 * time.Millisecond // between two writes: what comes meanwhile leaves with the second
+	keepBuffer     = 256 << 10            // bytes; a larger buffer is not kept
+	reportInterval = time.Second          // between two reports of what was lost
 )
 
 // A Logger writes Records. Log never blocks: when the writer cannot keep up, records are
@@ -50,14 +51,19 @@ type Logger struct {
 	stdout     io.Writer
 	log        *slog.Logger
 
-	queue   chan Record
+	wake    chan struct{} // has one when the writer is to look at lines
 	stop    chan struct{} // closed by Close
 	done    chan struct{} // closed when the writer has returned
 	dropped atomic.Int64  // records that found the queue full, or the log closed
 	failed  atomic.Int64  // records lost to write errors
 
-	closing sync.RWMutex // guards the following; held by Log, so that Close misses no record
-	closed  bool
+	queue  sync.Mutex // guards the following; held for the time of one line
+	lines  []byte     // not yet written
+	before []byte     // those that came before Reopen, for the old file
+	count  int        // of lines
+	spare  []byte     // for lines, when they are being written
+	awake  bool       // the writer will look at lines by itself
+	closed bool
 
 	mu    sync.Mutex // guards the following
 	next  *os.File   // reopened; the writer has not changed to it yet
@@ -77,7 +83,7 @@ func Open(c Config, stdout io.Writer, log *slog.Logger) (*Logger, error) {
 	}
 	l := &Logger{
 		path: c.Path, stdout: stdout, log: log,
-		queue: make(chan Record, queueLength), stop: make(chan struct{}), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	switch c.Format {
 	case FormatAGC:
@@ -90,23 +96,30 @@ func Open(c Config, stdout io.Writer, log *slog.Logger) (*Logger, error) {
 	if err := l.Reopen(); err != nil {
 		return nil, err
 	}
-	l.change()
+	l.change(l.reopened())
 	go l.write()
 	return l, nil
 }
 
-// Log hands a record to the writer. Any goroutine; never blocks.
-func (l *Logger) Log(r Record) {
-	l.closing.RLock()
-	defer l.closing.RUnlock()
-	if l.closed {
+// Log makes a line of r and leaves it to the writer. Any goroutine; never blocks.
+func (l *Logger) Log(r *Record) {
+	if l.path == off {
+		return
+	}
+	l.queue.Lock()
+	defer l.queue.Unlock()
+	if l.closed || l.count == queueLength {
 		l.dropped.Add(1)
 		return
 	}
-	select {
-	case l.queue <- r:
-	default:
-		l.dropped.Add(1)
+	l.lines = l.appendLine(l.lines, r)
+	l.count++
+	if !l.awake {
+		l.awake = true
+		select {
+		case l.wake <- struct{}{}:
+		default: // it has not taken the last one yet
+		}
 	}
 }
 
@@ -124,6 +137,9 @@ func (l *Logger) Reopen() error {
 	if err != nil {
 		return fmt.Errorf("access log: %w", err)
 	}
+	l.queue.Lock()
+	l.before = append(l.before, l.lines...)
+	l.lines = l.lines[:0]
 	l.mu.Lock()
 	unused := l.next
 	if l.ended {
@@ -132,6 +148,7 @@ func (l *Logger) Reopen() error {
 		l.next = f
 	}
 	l.mu.Unlock()
+	l.queue.Unlock()
 	if unused != nil {
 		unused.Close()
 	}
@@ -143,42 +160,68 @@ var errClosed = errors.New("access log: closed")
 // Close writes what is queued and ends the writer, waiting until ctx ends. What is logged
 // afterwards is dropped.
 func (l *Logger) Close(ctx context.Context) error {
-	l.closing.Lock()
+	l.queue.Lock()
 	if !l.closed {
 		l.closed = true
 		close(l.stop)
 	}
-	l.closing.Unlock()
+	l.queue.Unlock()
 	select {
 	case <-l.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("access log: %d records not written: %w", len(l.queue), ctx.Err())
+		l.queue.Lock()
+		defer l.queue.Unlock()
+		return fmt.Errorf("access log: %d records not written: %w", l.count, ctx.Err())
 	}
 }
 
-// write is the one goroutine that formats and writes.
+// write is the one goroutine that writes: the first line at once, then what has gathered in each pause, and nothing while
+// there is nothing.
 func (l *Logger) write() {
 	defer close(l.done)
 	defer l.end()
 	report := time.NewTicker(reportInterval)
 	defer report.Stop()
-	var buf []byte
+	rest := time.NewTimer(pause)
+	rest.Stop()
 	for {
 		select {
-		case r := <-l.queue:
-			buf = l.gather(l.appendLine(buf[:0], &r))
+		case <-l.wake:
+			l.writeLines()
+			rest.Reset(pause)
+		case <-rest.C:
+			if l.writeLines() {
+				rest.Reset(pause)
+			}
 		case <-report.C:
-			l.change()
+			l.writeLines()
 			l.report()
 		case <-l.stop:
-			for len(l.queue) > 0 {
-				r := <-l.queue
-				buf = l.gather(l.appendLine(buf[:0], &r))
-			}
+			l.writeLines()
 			return
 		}
 	}
+}
+
+// writeLines writes what has gathered. If that is nothing, the writer is asleep from now on.
+func (l *Logger) writeLines() bool {
+	l.queue.Lock()
+	before, lines := l.before, l.lines
+	l.awake = l.count > 0
+	l.before, l.lines, l.count, l.spare = nil, l.spare[:0], 0, nil
+	next := l.reopened()
+	l.queue.Unlock()
+	l.flush(before)
+	l.change(next)
+	l.flush(lines)
+	if cap(lines) > keepBuffer {
+		lines = nil
+	}
+	l.queue.Lock()
+	l.spare = lines
+	l.queue.Unlock()
+	return len(before)+len(lines) > 0
 }
 
 // end closes the file and reports the last losses.
@@ -186,7 +229,7 @@ func (l *Logger) end() {
 	l.mu.Lock()
 	l.ended = true
 	l.mu.Unlock()
-	l.change()
+	l.change(l.reopened())
 	if l.file != nil {
 		if err := l.file.Close(); err != nil {
 			l.log.Warn("access log not closed", "err", err)
@@ -195,12 +238,17 @@ func (l *Logger) end() {
 	l.report()
 }
 
-// change goes over to the file that Reopen has opened, if it has.
-func (l *Logger) change() {
+// reopened is the file that Reopen has opened since, nil for none.
+func (l *Logger) reopened() *os.File {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	next := l.next
 	l.next = nil
-	l.mu.Unlock()
+	return next
+}
+
+// change goes over to next, if there is one.
+func (l *Logger) change(next *os.File) {
 	if next == nil {
 		return
 	}
@@ -212,25 +260,12 @@ func (l *Logger) change() {
 	l.file, l.torn = next, false
 }
 
-// gather appends what else is queued, up to flushAt, and writes it all at once.
-func (l *Logger) gather(buf []byte) []byte {
-	for len(buf) < flushAt {
-		select {
-		case r := <-l.queue:
-			buf = l.appendLine(buf, &r)
-			continue
-		default:
-		}
-		break
-	}
-	l.flush(buf)
-	return buf
-}
-
 // flush writes whole lines and counts those that did not get through. A line that was cut is
 // ended, so that it does not spoil the next.
 func (l *Logger) flush(lines []byte) {
-	l.change()
+	if len(lines) == 0 {
+		return
+	}
 	w := l.stdout
 	if l.file != nil {
 		w = l.file

@@ -53,14 +53,14 @@ func TestCloseWritesWhatIsQueued(t *testing.T) {
 	var out bytes.Buffer
 	l := open(t, Config{}, &out, discard())
 	for range 3000 {
-		l.Log(Record{Time: began, RequestID: "a"})
+		l.Log(&Record{Time: began, RequestID: "a"})
 	}
 	closeLog(t, l)
 	if n := strings.Count(out.String(), "\n"); n != 3000 || l.Dropped() != 0 {
 		t.Errorf("%d lines, %d dropped", n, l.Dropped())
 	}
 	closeLog(t, l) // twice is once
-	l.Log(Record{})
+	l.Log(&Record{})
 	if l.Dropped() != 1 {
 		t.Errorf("a record after Close: %d dropped, want 1", l.Dropped())
 	}
@@ -72,7 +72,8 @@ func TestFormatsByName(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		l := open(t, Config{Path: "-", Format: format}, &out, discard())
-		l.Log(request())
+		r := request()
+		l.Log(&r)
 		closeLog(t, l)
 		if !strings.HasPrefix(out.String(), begin) {
 			t.Errorf("format %q: %s", format, out.String())
@@ -96,19 +97,19 @@ func TestReopenAfterRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "access.log")
 		l := open(t, Config{Path: path}, nil, discard())
-		l.Log(Record{RequestID: "1"})
+		l.Log(&Record{RequestID: "1"})
 		synctest.Wait()
 		if err := os.Rename(path, path+".1"); err != nil {
 			t.Fatal(err)
 		}
-		l.Log(Record{RequestID: "2"}) // still the old file
+		l.Log(&Record{RequestID: "2"}) // still the old file
 		synctest.Wait()
 		for range 2 { // as after two signals
 			if err := l.Reopen(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		l.Log(Record{RequestID: "3"})
+		l.Log(&Record{RequestID: "3"})
 		synctest.Wait()
 		closeLog(t, l)
 		for name, want := range map[string]string{path + ".1": "1 2", path: "3"} {
@@ -139,7 +140,7 @@ func TestReopenKeepsTheOldFileOnError(t *testing.T) {
 		if err := l.Reopen(); err == nil {
 			t.Error("Reopen in a directory that is gone")
 		}
-		l.Log(Record{RequestID: "1"})
+		l.Log(&Record{RequestID: "1"})
 		closeLog(t, l)
 		text, err := os.ReadFile(filepath.Join(dir+".old", "access.log"))
 		if err != nil || len(ids(string(text))) != 1 || l.Dropped() != 0 {
@@ -165,10 +166,10 @@ func TestFullQueueDrops(t *testing.T) {
 		var log bytes.Buffer
 		out := &gate{open: make(chan struct{})}
 		l := open(t, Config{}, out, slog.New(slog.NewTextHandler(&log, nil)))
-		l.Log(Record{RequestID: "first"})
+		l.Log(&Record{RequestID: "first"})
 		synctest.Wait() // the writer hangs with it
 		for range queueLength + 5 {
-			l.Log(Record{RequestID: "next"})
+			l.Log(&Record{RequestID: "next"})
 		}
 		if l.Dropped() != 5 {
 			t.Errorf("%d dropped, want 5", l.Dropped())
@@ -221,7 +222,7 @@ func TestWriteErrorsAreCountedAndReported(t *testing.T) {
 		out := &full{room: 20} // cuts the first line
 		l := open(t, Config{}, out, slog.New(slog.NewTextHandler(&log, nil)))
 		for range 300 { // over three seconds
-			l.Log(Record{RequestID: "lost"})
+			l.Log(&Record{RequestID: "lost"})
 			time.Sleep(10 * time.Millisecond)
 		}
 		synctest.Wait()
@@ -235,7 +236,7 @@ func TestWriteErrorsAreCountedAndReported(t *testing.T) {
 			t.Errorf("log: %s", log.String())
 		}
 		out.more(1 << 20)
-		l.Log(Record{RequestID: "after"})
+		l.Log(&Record{RequestID: "after"})
 		closeLog(t, l)
 		cut, rest, _ := strings.Cut(out.String(), "\n")
 		if len(cut) != 20 || strings.Join(ids(rest), " ") != "after" {
@@ -271,7 +272,7 @@ func TestEveryRecordIsWrittenOrCounted(t *testing.T) {
 	for range writers {
 		wg.Go(func() {
 			for i := range each {
-				l.Log(Record{RequestID: "x"})
+				l.Log(&Record{RequestID: "x"})
 				if i == each/2 {
 					half <- struct{}{}
 				}

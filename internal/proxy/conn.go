@@ -143,7 +143,13 @@ func (s *Server) admit(peer netip.AddrPort) bool {
 }
 
 // release counts a connection that has ended, or has become a session.
-func (s *Server) release() { s.conns.Add(-1) }
+func (s *Server) release() {
+	s.conns.Add(-1)
+	select {
+	case s.connGone <- struct{}{}:
+	default:
+	}
+}
 
 // serveConn is the life of an accepted connection in a goroutine: PROXY protocol, TLS, requests.
 func (s *Server) serveConn(l *listener, tcp net.Conn) {

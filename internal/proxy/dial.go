@@ -15,6 +15,14 @@ import (
 // dial connects to ep, TLS handshake included, until deadline; connecting alone has the route's own bound. The
 // wait ends early if the client goes.
 func (x *exchange) dial(p *route.Policy, ep *upstream.Endpoint, deadline time.Time) (net.Conn, error) {
+	if l := x.run.Loop(); l != nil {
+		return x.dialOn(l, p, ep, deadline)
+	}
+	return x.dialAway(p, ep, deadline)
+}
+
+// dialAway is dial in a goroutine.
+func (x *exchange) dialAway(p *route.Policy, ep *upstream.Endpoint, deadline time.Time) (net.Conn, error) {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	if err := x.leash.holdDial(cancel); err != nil {

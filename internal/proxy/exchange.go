@@ -213,5 +213,5 @@ func newRequestID() string {
 // log writes the exchange's line: one per request, whatever became of it.
 func (s *Server) log(x *exchange) {
 	x.record.Duration = time.Since(x.record.Time)
-	s.AccessLog.Log(x.record)
+	s.AccessLog.Log(&x.record)
 }

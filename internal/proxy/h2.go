@@ -24,7 +24,7 @@ const maxStreams = 250
 // An h2Server serves HTTP/2 on connections that others have accepted. The toolchain's bundled HTTP/2
 // has known holes: this is that of golang.org/x/net.
 type h2Server struct {
-	base   *http.Server // has the limits, and is told of a shutdown; it serves nothing
+	base   *http.Server  // has the limits, and is told of a shutdown; it serves nothing
 	server *http2.Server //nolint:staticcheck // http.Server takes the bundled one
 }
 

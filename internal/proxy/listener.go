@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/http1"
+	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
@@ -35,6 +36,10 @@ type listener struct {
 	tls     *tls.Config // nil: plain
 	keypair *Keypair    // nil without tls
 	http1   http1.ServerOptions
+
+	// Where the loops of the engine serve it; else nil.
+	front  *http1.Front
+	polled *loop.Listener
 }
 
 // ListenError is a listener that cannot be bound or set up.

@@ -68,6 +68,7 @@ type Server struct {
 	refused   atomic.Int64  // connections and sessions over a limit, since start
 	stopping  atomic.Bool   // Shutdown has begun
 	stopped   chan struct{} // closed by then
+	connGone  chan struct{} // has one when a connection has ended since it was looked at
 	hopID     string        // constant
 	unread    time.Duration // constant: unreadTimeout, less in tests
 
@@ -81,7 +82,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		Options: o, policies: make(map[relay.Policy]*relay.Policy), open: make(map[*clientConn]struct{}),
-		stopped: make(chan struct{}), hopID: newHopID(), unread: unreadTimeout,
+		stopped: make(chan struct{}), connGone: make(chan struct{}, 1), hopID: newHopID(), unread: unreadTimeout,
 	}
 	s.engine = loop.Open(loop.Options{Log: o.Log})
 	s.stdLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)
@@ -138,7 +139,7 @@ func (s *Server) Serve() error {
 	}()
 	errs := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
-		go func() { errs <- s.accept(l) }()
+		go func() { errs <- s.serveListener(l) }()
 	}
 	var first error
 	for range s.listeners {
@@ -181,6 +182,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 			r.Close(websocket.GoingAway, shutdownReason, causeShutdown)
 		}
 	}
+	s.stopPolled(ctx)
 	s.drain(ctx) // a handshake under way may still become a session
 	select {
 	case <-s.Sessions.empty():

@@ -331,5 +331,5 @@ func (ss *Session) Done(_ *relay.Session, res *relay.Result) {
 	rec.MessagesIn, rec.MessagesOut = res.MessagesIn, res.MessagesOut
 	rec.CloseCode, rec.CloseReason = int(res.Code), res.Reason
 	rec.ClosedBy, rec.Cause = res.By.String(), res.Cause
-	ss.owner.AccessLog.Log(rec)
+	ss.owner.AccessLog.Log(&rec)
 }

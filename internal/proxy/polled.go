@@ -1,0 +1,195 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/http1"
+	"github.com/fairlead-gateway/fairlead/internal/loop"
+	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+)
+
+// serveListener serves l until Shutdown.
+func (s *Server) serveListener(l *listener) error {
+	polled, err := s.poll(l)
+	if err != nil {
+		return err
+	}
+	if !polled {
+		return s.accept(l)
+	}
+	<-s.stopped
+	return nil
+}
+
+// poll has the loops of the engine serve l: its connections cost no goroutine, and their requests are served in fibers. It
+// tells whether they can; else l is as it was.
+func (s *Server) poll(l *listener) (bool, error) {
+	tcp, ok := l.ln.(*net.TCPListener)
+	if !ok {
+		return false, nil
+	}
+	l.front = &http1.Front{
+		Options: l.http1,
+		Owner: func(c *loop.Conn) any {
+			cc := newClientConn(l, c, c.Peer())
+			if t := c.TLS(); t != nil {
+				state := t.ConnectionState()
+				cc.encrypted(&state)
+			}
+			return cc
+		},
+		Serve: func(r loop.Runner, hx *http1.Exchange, bad error) bool {
+			return s.serveExchange(hx.Conn().Owner.(*clientConn), hx, bad, r)
+		},
+		Closed: s.release,
+		Panicked: func(what any, stack []byte) {
+			s.Log.Error("panic", "what", what, "stack", string(stack))
+		},
+		Preface: func(conn net.Conn, read []byte) {
+			s.conns.Add(1)
+			s.leaveTo(l, &prefixedConn{Conn: conn, prefix: read}, nil)
+		},
+	}
+	o := loop.ListenOptions{
+		Accept: l.front.Accept,
+		Admit:  s.admit,
+		Failed: func(peer netip.AddrPort, why error) {
+			if !peer.IsValid() {
+				s.Log.Warn("not accepted", "listener", l.config.Name, "err", why)
+				return
+			}
+			s.release()
+			s.connFailed(l, peer, why)
+		},
+		TLS: l.tls, HandshakeTimeout: headTimeout,
+		Elsewhere: func(c *tls.Conn, peer netip.AddrPort) {
+			state := c.ConnectionState()
+			s.leaveTo(l, c, &state)
+		},
+		Control: upstream.Tune,
+	}
+	if l.config.ProxyProtocol {
+		o.Before = func(c *loop.Conn) error {
+			_ = c.SetReadDeadline(time.Now().Add(headTimeout))
+			peer, err := s.proxied(c.Peer(), c)
+			if err != nil {
+				return err
+			}
+			c.SetPeer(peer)
+			return c.SetReadDeadline(time.Time{})
+		}
+	}
+	p, err := s.engine.Listen(tcp, o)
+	if errors.Is(err, errors.ErrUnsupported) {
+		l.front = nil
+		return false, nil
+	}
+	if err != nil && s.stopping.Load() {
+		return true, nil
+	}
+	l.polled = p
+	return err == nil, err
+}
+
+// leaveTo serves HTTP/2 on a connection that has left its loop, in a goroutine. state is that of its TLS; nil: plain.
+func (s *Server) leaveTo(l *listener, conn net.Conn, state *tls.ConnectionState) {
+	go func() {
+		defer s.release()
+		peer, err := peerOf(conn)
+		if err != nil {
+			_ = conn.Close()
+			return
+		}
+		c := newClientConn(l, conn, peer)
+		if state != nil {
+			c.encrypted(state)
+		}
+		s.track(c)
+		defer s.untrack(c)
+		s.serveHTTP2(c)
+	}()
+}
+
+// stopPolled stops accepting on the loops, closes connections that wait for a request, and waits for the others until ctx ends.
+func (s *Server) stopPolled(ctx context.Context) {
+	for _, l := range s.listeners {
+		if l.polled != nil {
+			l.polled.Close()
+		}
+	}
+	s.engine.Each(func(on *loop.Loop) {
+		for _, l := range s.listeners {
+			if l.front != nil {
+				l.front.Stop(on)
+			}
+		}
+	})
+	for s.busyFronts() {
+		select {
+		case <-s.connGone:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) busyFronts() bool {
+	for _, l := range s.listeners {
+		if l.front != nil && l.front.Open() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// dialOn is dial in a fiber of l. Where the endpoint is a name, a goroutine resolves it and dials.
+func (x *exchange) dialOn(l *loop.Loop, p *route.Policy, ep *upstream.Endpoint, deadline time.Time) (net.Conn, error) {
+	at, ok := ep.Literal()
+	if !ok {
+		var conn net.Conn
+		var err error
+		x.run.Offload(func() { conn, err = x.dialAway(p, ep, deadline) })
+		if err != nil {
+			return nil, err
+		}
+		c, err := l.Adopt(conn)
+		if err != nil {
+			_ = conn.Close()
+			return nil, &upstream.DialError{Op: upstream.OpConnect, Endpoint: ep.Address(), Err: err}
+		}
+		return c, nil
+	}
+	until := deadline
+	if t := time.Now().Add(p.Timeouts.Effective().Connect); t.Before(until) {
+		until = t
+	}
+	var held error
+	c, err := l.Dial(at, loop.DialOptions{Deadline: until, Control: upstream.Tune, Begun: func(abandon func()) {
+		if held = x.leash.holdDial(abandon); held != nil {
+			abandon()
+		}
+	}})
+	if gone := x.leash.letGo(); gone != nil {
+		if err == nil {
+			_ = c.Close()
+		}
+		return nil, gone
+	}
+	if err != nil {
+		return nil, &upstream.DialError{Op: upstream.OpConnect, Endpoint: ep.Address(), Err: err}
+	}
+	if !ep.Secure() {
+		return c, nil
+	}
+	secure, err := l.StartTLS(c, x.settings.dialer(p).TLSFor(ep), deadline)
+	if err != nil {
+		return nil, &upstream.DialError{Op: upstream.OpTLS, Endpoint: ep.Address(), Err: err}
+	}
+	return secure, nil
+}
