@@ -76,6 +76,9 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Reason }
 
+// NoCredentials is the Reason of a client that sent none; it is asked for them.
+const NoCredentials = "no basic credentials"
+
 // Bounds on what is read and remembered.
 const (
 	maxUsersFile   = 4 << 20 // bytes
@@ -270,7 +273,7 @@ func (u *Users) Identify(ctx context.Context, authorization []string, slow func(
 	}
 	user, password, ok := basicCredentials(authorization)
 	if !ok {
-		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "no basic credentials"}
+		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: NoCredentials}
 	}
 	if len(user)+len(password) > maxCredential {
 		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "credentials too long"}

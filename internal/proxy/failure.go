@@ -115,7 +115,7 @@ func failed(err error, target, serviceID string) *failure {
 		}
 		return f
 	case errors.As(err, &denied):
-		return deniedFailure(denied)
+		return deniedFailure(denied, target)
 	case errors.Is(err, upstream.ErrNoEndpoint):
 		return &failure{
 			status: http.StatusServiceUnavailable, cause: "no instance",
@@ -177,16 +177,17 @@ func notFound(target string) *failure {
 	}
 }
 
-func deniedFailure(e *auth.Error) *failure {
-	f := &failure{
-		status: e.Status, cause: "refused: " + e.Reason,
-		code: websocket.Unsupported, reason: "Invalid login credentials",
-		message: ErrorMessage("ZWEAO402E", "org.zowe.apiml.common.unauthorized", "The request has not been applied because it lacks valid authentication credentials."),
-	}
-	switch e.Status {
-	case http.StatusUnauthorized:
+// deniedFailure is a client that was not let in (zowe.md, section 5.9).
+func deniedFailure(e *auth.Error, target string) *failure {
+	f := &failure{status: e.Status, cause: "refused: " + e.Reason, code: websocket.Unsupported, reason: "Invalid login credentials"}
+	switch {
+	case e.Status == http.StatusUnauthorized && e.Reason == auth.NoCredentials:
 		f.fields.Add("WWW-Authenticate", e.Challenge)
-	case http.StatusForbidden:
+		f.message = ErrorMessage("ZWEAG105E", "org.zowe.apiml.security.authRequired", "Authentication is required for URL '%s'", target)
+	case e.Status == http.StatusUnauthorized:
+		f.fields.Add("WWW-Authenticate", e.Challenge)
+		f.message = ErrorMessage("ZWEAG120E", "org.zowe.apiml.security.login.invalidCredentials", "Invalid username or password for URL '%s'", target)
+	case e.Status == http.StatusForbidden:
 		f.message = ErrorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "The service accepted the authentication of the user but the user does not have access right to the resource.")
 	default:
 		f.code, f.reason = websocket.TryAgain, "Authentication is not available"

@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/route"
+)
+
+// TestZoweErrors goes through the table of zowe.md, section 5.9, that concerns plain requests: v2's numbers and keys, with
+// the statuses of this gateway.
+func TestZoweErrors(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	plain := httpService(t, echoHandler)
+	silent := rawService(t, func(_ net.Conn, br *bufio.Reader, _ string) { _, _ = io.Copy(io.Discard, br) })
+	broken := rawService(t, func(c net.Conn, _ *bufio.Reader, _ string) {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+	})
+	get := func(target string, more ...string) string {
+		return "GET " + target + " HTTP/1.1\r\nHost: gw\r\n" + strings.Join(append(more, "\r\n"), "\r\n")
+	}
+	for name, c := range map[string]struct {
+		send, endpoint, status, number, key, content string
+		auth                                         route.Auth
+	}{
+		"no such route": {
+			send: get("/x/y?z"), status: "404", number: "ZWEAM104E", key: "org.zowe.apiml.common.endPointNotFound",
+			content: "The endpoint you are looking for '/x/y?z' could not be located",
+		},
+		"no instance": {
+			send: get("/svc/api/v1/x"), status: "503", number: "ZWEAG710E", key: "org.zowe.apiml.gateway.loadBalancerDoesNotHaveAvailableServer",
+			content: "Load balancer does not have available server for client: svc",
+		},
+		"refused": {
+			send: get("/svc/api/v1/x"), endpoint: gone.Addr().String(), status: "502", number: "ZWEAG708E", key: "org.zowe.apiml.gateway.connectionRefused",
+			content: "The request to the URL '/svc/api/v1/x' failed after retrying on all known service instances. Caused by: Connection refused",
+		},
+		"unknown host": {
+			send: get("/svc/api/v1/x"), endpoint: "no-such-host.invalid:80", status: "502", number: "ZWEAG708E", key: "org.zowe.apiml.gateway.connectionRefused",
+			content: "The request to the URL '/svc/api/v1/x' failed after retrying on all known service instances. Caused by: Unknown host",
+		},
+		"timeout": {
+			send: get("/svc/api/v1/x"), endpoint: silent, status: "504", number: "ZWEAM700E", key: "org.zowe.apiml.common.serviceTimeout",
+			content: "No response received within the allowed time: the service did not answer in time",
+		},
+		"TLS": {
+			send: get("/svc/api/v1/x"), endpoint: "https://" + plain, status: "502", number: "ZWEAM511E", key: "org.zowe.apiml.common.tlsError",
+			content: "There was a TLS request error accessing the URL '/svc/api/v1/x': 'TLS handshake with the service failed'",
+		},
+		"other": {
+			send: get("/svc/api/v1/x"), endpoint: broken, status: "502", number: "ZWEAM701E", key: "org.zowe.apiml.common.serviceError",
+			content: "The request to the URL '/svc/api/v1/x' has failed: the service's answer could not be read caused by: connection lost",
+		},
+		"no credentials": {
+			send: get("/svc/api/v1/x"), endpoint: plain, auth: route.AuthBasic, status: "401", number: "ZWEAG105E", key: "org.zowe.apiml.security.authRequired",
+			content: "Authentication is required for URL '/svc/api/v1/x'",
+		},
+		"bad credentials": {
+			send: get("/svc/api/v1/x", "Authorization: Basic dXNlcjp4"), endpoint: plain, auth: route.AuthBasic, status: "401", number: "ZWEAG120E",
+			key: "org.zowe.apiml.security.login.invalidCredentials", content: "Invalid username or password for URL '/svc/api/v1/x'",
+		},
+		"method": {
+			send: strings.Replace(get("/svc/api/v1/x"), "GET", "TRACE", 1), endpoint: plain, status: "405", number: "ZWEAO405E", key: "org.zowe.apiml.common.methodNotAllowed",
+			content: "The request method has been disabled and cannot be used for the requested resource.",
+		},
+		"bad path": {
+			send: get("/svc/api/v1/%2e%2e/x"), endpoint: plain, status: "400", number: "ZWEAO400E", key: "org.zowe.apiml.common.badRequest",
+			content: "The structure of the request is invalid: …",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := service{id: "svc", routes: restRoutes, policy: func(p *route.Policy) {
+				p.Timeouts.Response, p.Auth = 200*time.Millisecond, c.auth
+			}}
+			if c.endpoint != "" {
+				s.endpoints = []string{c.endpoint}
+			}
+			g := startGateway(t, s)
+			set := *g.Server.settings.Load()
+			set.users = users(t, "user", "pass")
+			g.Server.settings.Store(&set)
+			_, br, head := talk(t, g, c.send)
+			var doc struct{ Messages []Message }
+			if err := json.Unmarshal([]byte(readBody(t, br, head)), &doc); err != nil || len(doc.Messages) != 1 {
+				t.Fatalf("%q: %v %v", head, doc, err)
+			}
+			m := doc.Messages[0]
+			want, prefix := strings.CutSuffix(c.content, "…")
+			if !strings.HasPrefix(head, "HTTP/1.1 "+c.status+" ") || m.Number != c.number || m.Key != c.key || m.Type != "ERROR" ||
+				m.Content != want && (!prefix || !strings.HasPrefix(m.Content, want)) {
+				t.Errorf("%q\n%+v\nwant %s %s %s %q", head, m, c.status, c.number, c.key, c.content)
+			}
+			if challenge := one(head, "WWW-Authenticate"); (challenge == `Basic realm="Realm"`) != (c.status == "401") {
+				t.Errorf("%q: challenge %s", head, challenge)
+			}
+			if rec := g.log.next(t); rec["cause"] == nil {
+				t.Errorf("line %v", rec)
+			}
+		})
+	}
+}
+
+// TestForwardHeadersOnce sends each forward header twice (zowe.md, section 5.5): the service sees each once.
+func TestForwardHeadersOnce(t *testing.T) {
+	got := make(chan string, 1)
+	addr := rawService(t, func(c net.Conn, _ *bufio.Reader, head string) {
+		got <- head
+		_, _ = io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n")
+	})
+	g := startGateway(t, service{id: "svc", routes: restRoutes, endpoints: []string{addr}})
+	names := []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Forwarded-Prefix", "Forwarded", "X-Request-Id", hopHeader}
+	for _, trusted := range []bool{false, true} {
+		if trusted {
+			g.settings(t, func(r *Reloadable) { r.TrustedProxies = []string{"127.0.0.1"} })
+		}
+		send := "GET /svc/api/v1/x HTTP/1.1\r\nHost: gw\r\n"
+		for _, name := range names {
+			send += name + ": 1\r\n" + strings.ToLower(name) + ": 2\r\n"
+		}
+		talk(t, g, send+"\r\n")
+		head := <-got
+		for _, name := range names {
+			if v := field(head, name); len(v) != 1 {
+				t.Errorf("trusted %t: the service sees %s: %q", trusted, name, v)
+			}
+		}
+	}
+}
