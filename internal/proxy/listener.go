@@ -37,7 +37,7 @@ type listener struct {
 	keypair *Keypair    // nil without tls
 	http1   http1.ServerOptions
 
-	// Where the loops of the engine serve it; else nil.
+	// Where the loops of the engine serve it, else nil. Guarded by the mutex of the Server.
 	front  *http1.Front
 	polled *loop.Listener
 }

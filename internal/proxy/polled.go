@@ -34,7 +34,7 @@ func (s *Server) poll(l *listener) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	l.front = &http1.Front{
+	front := &http1.Front{
 		Options: l.http1,
 		Owner: func(c *loop.Conn) any {
 			cc := newClientConn(l, c, c.Peer())
@@ -57,7 +57,7 @@ func (s *Server) poll(l *listener) (bool, error) {
 		},
 	}
 	o := loop.ListenOptions{
-		Accept: l.front.Accept,
+		Accept: front.Accept,
 		Admit:  s.admit,
 		Failed: func(peer netip.AddrPort, why error) {
 			if !peer.IsValid() {
@@ -85,15 +85,20 @@ func (s *Server) poll(l *listener) (bool, error) {
 			return c.SetReadDeadline(time.Time{})
 		}
 	}
-	p, err := s.engine.Listen(tcp, o)
-	if errors.Is(err, errors.ErrUnsupported) {
-		l.front = nil
-		return false, nil
-	}
-	if err != nil && s.stopping.Load() {
+	s.mu.Lock() // Shutdown comes before this, or after
+	defer s.mu.Unlock()
+	if s.stopping.Load() {
 		return true, nil
 	}
-	l.polled = p
+	p, err := s.engine.Listen(tcp, o)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return false, nil
+	case err != nil && s.stopping.Load(): // the socket has been closed meanwhile
+		return true, nil
+	case err == nil:
+		l.front, l.polled = front, p
+	}
 	return err == nil, err
 }
 
@@ -118,34 +123,36 @@ func (s *Server) leaveTo(l *listener, conn net.Conn, state *tls.ConnectionState)
 
 // stopPolled stops accepting on the loops, closes connections that wait for a request, and waits for the others until ctx ends.
 func (s *Server) stopPolled(ctx context.Context) {
+	var polled []*listener
+	s.mu.Lock()
 	for _, l := range s.listeners {
 		if l.polled != nil {
-			l.polled.Close()
+			polled = append(polled, l)
 		}
 	}
+	s.mu.Unlock()
+	for _, l := range polled {
+		l.polled.Close()
+	}
 	s.engine.Each(func(on *loop.Loop) {
-		for _, l := range s.listeners {
-			if l.front != nil {
-				l.front.Stop(on)
-			}
+		for _, l := range polled {
+			l.front.Stop(on)
 		}
 	})
-	for s.busyFronts() {
+	for {
+		open := int64(0)
+		for _, l := range polled {
+			open += l.front.Open()
+		}
+		if open == 0 {
+			return
+		}
 		select {
 		case <-s.connGone:
 		case <-ctx.Done():
 			return
 		}
 	}
-}
-
-func (s *Server) busyFronts() bool {
-	for _, l := range s.listeners {
-		if l.front != nil && l.front.Open() > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // dialOn is dial in a fiber of l. Where the endpoint is a name, a goroutine resolves it and dials.

@@ -58,6 +58,7 @@ type Server struct {
 	Options
 	Sessions Sessions
 
+	applying  sync.Mutex // held by Apply
 	settings  atomic.Pointer[Settings]
 	engine    *loop.Engine // of all sessions; Shutdown ends it
 	stdLog    *log.Logger
@@ -110,10 +111,14 @@ func (s *Server) Apply(c Reloadable) error {
 	}
 	set.rate = newRateLimiter(c.Limits.RequestRate, c.Limits.RequestBurst)
 	set.pool = new(http1.Pool[poolKey])
-	if old := s.settings.Swap(set); old != nil {
-		if old.limits.RequestRate == c.Limits.RequestRate && old.limits.RequestBurst == c.Limits.RequestBurst {
-			set.rate = old.rate // who was held back is held back still
-		}
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	old := s.settings.Load()
+	if old != nil && old.limits.RequestRate == c.Limits.RequestRate && old.limits.RequestBurst == c.Limits.RequestBurst {
+		set.rate = old.rate // who was held back is held back still
+	}
+	s.settings.Store(set)
+	if old != nil {
 		old.pool.Shut()
 	}
 	return nil
