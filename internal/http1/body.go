@@ -19,9 +19,9 @@ type Source interface {
 	Trailers() Fields
 }
 
-// A Body is the body of a message as it comes over a connection. Its owner is the one who reads it; Ended and Left may be asked
-// from elsewhere. Its errors are an [*Error] for a broken framing, io.ErrUnexpectedEOF for a peer that closed
-// in the middle, an os.ErrDeadlineExceeded for one that sent nothing in time, and what the connection says.
+// A Body is the body of a message as it comes over a connection. Its owner is the one who reads it; Ended and Left may be
+// asked from elsewhere. Its errors are an [*Error] for a broken framing, io.ErrUnexpectedEOF for a peer that closed in
+// the middle, an os.ErrDeadlineExceeded for one that sent nothing in time, and what the connection says.
 type Body struct {
 	link   *link
 	in     **buffer // the connection's: bytes behind the body stay in it
@@ -90,8 +90,8 @@ func (b *Body) Trailers() Fields {
 	return b.cursor.Trailers()
 }
 
-// Next returns what has come of the content, chunked coding removed, and waits only if nothing has. What it returns is a part of
-// the connection's buffer and valid until the next call. After the last piece the error is io.EOF.
+// Next returns what has come of the content, chunked coding removed, and waits only if nothing has. What it returns is a
+// part of the connection's buffer and valid until the next call. After the last piece the error is io.EOF.
 func (b *Body) Next() ([]byte, error) {
 	for len(b.pending) == 0 {
 		if b.err != nil {

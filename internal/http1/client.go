@@ -12,9 +12,9 @@ import (
 // maxAnswerHead bounds the head of a service's answer in bytes.
 const maxAnswerHead = 64 << 10
 
-// A ClientConn is a connection to a service. It carries one exchange at a time: Send, perhaps a body, ReadResponse until the
-// final answer, the answer's body to its end. One piece of straight code may send while another receives; Abort may be called by
-// anybody. Between two exchanges it holds no buffer.
+// A ClientConn is a connection to a service. It carries one exchange at a time: Send, perhaps a body, ReadResponse until
+// the final answer, the answer's body to its end. One piece of straight code may send while another receives; Abort may
+// be called by anybody. Between two exchanges it holds no buffer.
 type ClientConn struct {
 	link
 	in   *buffer
@@ -49,8 +49,8 @@ func (c *ClientConn) writeTimeout() time.Duration {
 	return time.Minute
 }
 
-// Send begins a request: its head, as it goes on the wire, and as much of its body as is to leave with it, framed as the head
-// says, in one write. What is left of a body goes through [ClientConn.Writer] or [ClientConn.Upload].
+// Send begins a request: its head, as it goes on the wire, and as much of its body as is to leave with it, framed as the
+// head says, in one write. What is left of a body goes through [ClientConn.Writer] or [ClientConn.Upload].
 func (c *ClientConn) Send(head, body []byte) error {
 	c.served++
 	c.sawBytes, c.final, c.persist = false, false, false
@@ -72,11 +72,10 @@ func (c *ClientConn) Writer(f Framing) *BodyWriter {
 	return &c.out
 }
 
-// ReadResponse reads the head of the next answer to the request, which had that method. After an interim answer (1xx) it is called
-// again; after a 101 comes [ClientConn.TakeOver]; else [ClientConn.Body] is next. Each wait for more of it is at most wait; zero: for
-// ever. An [Upload] that makes progress renews it.
-// The error is an [*Error] for a head that is malformed or too large, else what the connection says; see
-// [ClientConn.Repeatable].
+// ReadResponse reads the head of the next answer to the request, which had that method. After an interim answer (1xx) it
+// is called again; after a 101 comes [ClientConn.TakeOver]; else [ClientConn.Body] is next. Each wait for more of it is
+// at most wait; zero: for ever. An [Upload] that makes progress renews it. The error is an [*Error] for a head that is
+// malformed or too large, else what the connection says; see [ClientConn.Repeatable].
 func (c *ClientConn) ReadResponse(method string, r *Response, wait time.Duration) error {
 	c.answering(wait)
 	defer c.answering(0)
@@ -127,9 +126,9 @@ func (c *ClientConn) Served() int64 { return c.served }
 // SawBytes tells whether any byte of the current answer has come.
 func (c *ClientConn) SawBytes() bool { return c.sawBytes }
 
-// Repeatable tells whether err, of Send, of sending a body or of ReadResponse, may only mean that the service had closed a
-// connection that was idle: it had served before, no byte of an answer came, and nothing here cut it short. Whether the request may be sent
-// again is another question.
+// Repeatable tells whether err, of Send, of sending a body or of ReadResponse, may only mean that the service had closed
+// a connection that was idle: it had served before, no byte of an answer came, and nothing here cut it short. Whether the
+// request may be sent again is another question.
 func (c *ClientConn) Repeatable(err error) bool {
 	return c.served > 1 && !c.sawBytes && !errors.Is(err, os.ErrDeadlineExceeded) && !c.aborted()
 }
@@ -148,8 +147,8 @@ func (c *ClientConn) Abort(err error) {
 	c.cut(err, true, true)
 }
 
-// Reusable tells whether the connection can carry another request: the request has left whole, its final answer has been read to
-// its end and lets the connection live, and nothing came behind it.
+// Reusable tells whether the connection can carry another request: the request has left whole, its final answer has been
+// read to its end and lets the connection live, and nothing came behind it.
 func (c *ClientConn) Reusable() bool {
 	return !c.taken && c.final && c.persist && c.body.Ended() && len(c.body.pending) == 0 && c.out.complete() &&
 		len(c.in.bytes()) == 0 && !c.aborted()
@@ -171,8 +170,8 @@ func (c *ClientConn) rest() {
 	c.idleSince = c.now()
 }
 
-// TakeOver gives away the connection, without deadlines, with what the service has sent behind the head that was read last. c is not to
-// be used any more.
+// TakeOver gives away the connection, without deadlines, with what the service has sent behind the head that was read
+// last. c is not to be used any more.
 func (c *ClientConn) TakeOver() (conn net.Conn, early []byte) {
 	if p := c.in.bytes(); len(p) > 0 {
 		early = append([]byte(nil), p...)

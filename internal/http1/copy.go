@@ -66,9 +66,9 @@ func bodyOf(src Source) *Body {
 	return b
 }
 
-// A Forwarder is a connection that can pass what it receives on to another one without this process looking at it. It passes
-// at most n bytes, and returns how many; fewer, with or without an error, if it cannot go on: then nothing else has been taken
-// from it, or dst is not usable any more.
+// A Forwarder is a connection that can pass what it receives on to another one without this process looking at it. It
+// passes at most n bytes, and returns how many; fewer, with or without an error, if it cannot go on: then nothing else
+// has been taken from it, or dst is not usable any more.
 type Forwarder interface {
 	Forward(dst net.Conn, n int64) (int64, error)
 }
@@ -78,8 +78,8 @@ const (
 	passPiece = 256 << 10 // bytes under one deadline
 )
 
-// pass moves content from b to w past this process's memory, as long as that is possible and goes fast. It leaves the rest, and
-// what went wrong, to the plain way, unless that could not know of it.
+// pass moves content from b to w past this process's memory, as long as that is possible and goes fast. It leaves the
+// rest, and what went wrong, to the plain way, unless that could not know of it.
 func (w *BodyWriter) pass(b *Body, progress func()) error {
 	if w.err != nil || w.ended || !w.passable(b) {
 		return nil

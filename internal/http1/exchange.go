@@ -23,14 +23,14 @@ type Answer struct {
 	Fields Fields
 
 	// Body is what follows: Length for content of a known length; Chunked or UntilClose, which mean the same here, for
-	// content of unknown length: it is chunked for HTTP/1.1 and ends with the connection for HTTP/1.0. NoBody is content of length 0.
-	// To HEAD, 204 and 304 nothing is sent, whatever Body says; what is written is dropped.
+	// content of unknown length: it is chunked for HTTP/1.1 and ends with the connection for HTTP/1.0. NoBody is content
+	// of length 0. To HEAD, 204 and 304 nothing is sent, whatever Body says; what is written is dropped.
 	Body Framing
 }
 
-// An Exchange is one request on a client's connection and the answer to it. Request and body may be used by one piece of straight
-// code, and the answer by another beside it; both have ended when Done or TakeOver is called, and after it nobody may use the Exchange or
-// anything of it but strings.
+// An Exchange is one request on a client's connection and the answer to it. Request and body may be used by one piece of
+// straight code, and the answer by another beside it; both have ended when Done or TakeOver is called, and after it
+// nobody may use the Exchange or anything of it but strings.
 type Exchange struct {
 	Request Request
 
@@ -82,8 +82,9 @@ func (x *Exchange) Conn() *ServerConn { return x.conn }
 // Body is the request's body. Reading it sends no 100 (Continue): see [Exchange.Interim] and [Exchange.ContinueOnRead].
 func (x *Exchange) Body() *Body { return &x.body }
 
-// ContinueOnRead makes the first read that has to wait for the body send a 100 (Continue), if the client may be waiting for one
-// (RFC 9110, section 10.1.1). It is called before the first read, by code that has nothing to ask a service first.
+// ContinueOnRead makes the first read that has to wait for the body send a 100 (Continue), if the client may be waiting
+// for one (RFC 9110, section 10.1.1). It is called before the first read, by code that has nothing to ask a service
+// first.
 func (x *Exchange) ContinueOnRead() {
 	x.body.before = func() error {
 		if !x.Request.Expect {
@@ -96,9 +97,9 @@ func (x *Exchange) ContinueOnRead() {
 // SetLimit bounds all waits of the exchange together; the zero time takes the bound off.
 func (x *Exchange) SetLimit(t time.Time) { x.conn.setLimit(t) }
 
-// Interim sends an interim answer, status 100 to 199 but 101, at once. HTTP/1.0 clients get none (RFC 9110, section 15.2), a 100 is
-// sent at most once, and only to a client that may wait for it; behind the head of the final answer none is sent. Fields are written without
-// those that [Answer] leaves out.
+// Interim sends an interim answer, status 100 to 199 but 101, at once. HTTP/1.0 clients get none (RFC 9110, section
+// 15.2), a 100 is sent at most once, and only to a client that may wait for it; behind the head of the final answer none
+// is sent. Fields are written without those that [Answer] leaves out.
 func (x *Exchange) Interim(status int, fields Fields) error {
 	if x.Request.Minor == 0 || x.status != 0 || status == http.StatusSwitchingProtocols {
 		return nil
@@ -230,9 +231,9 @@ func (x *Exchange) TakeOver() (conn net.Conn, early []byte) {
 	return c.conn, early
 }
 
-// Done ends the exchange. It tells whether the connection can serve another one: the answer has left whole, and what was left of the request's
-// body could be read within its bounds. Otherwise the connection is closed, in such a way that an answer is not
-// lost to the rest of the request. It may wait for UnreadTimeout.
+// Done ends the exchange. It tells whether the connection can serve another one: the answer has left whole, and what was
+// left of the request's body could be read within its bounds. Otherwise the connection is closed, in such a way that an
+// answer is not lost to the rest of the request. It may wait for UnreadTimeout.
 func (x *Exchange) Done() bool {
 	c := x.conn
 	x.Unwatch()
@@ -279,13 +280,13 @@ func (x *Exchange) breakOff() {
 	}
 }
 
-// Watch calls gone, once and from elsewhere, when the client goes away while the exchange is under way: it closes or resets
-// its connection. gone must not wait. Watch comes before the body is read in another place, and begins when the body has ended: who
-// reads that learns himself. A client that sends the next request meanwhile is not watched further.
+// Watch calls gone, once and from elsewhere, when the client goes away while the exchange is under way: it closes or
+// resets its connection. gone must not wait. Watch comes before the body is read in another place, and begins when the
+// body has ended: who reads that learns himself. A client that sends the next request meanwhile is not watched further.
 func (x *Exchange) Watch(r loop.Runner, gone func(error)) { x.watch.start(x, r, gone) }
 
-// Unwatch ends Watch: gone is not running when it returns, nor called later. It comes when nobody reads the body any more. Done
-// and TakeOver do it too.
+// Unwatch ends Watch: gone is not running when it returns, nor called later. It comes when nobody reads the body any
+// more. Done and TakeOver do it too.
 func (x *Exchange) Unwatch() { x.watch.stop() }
 
 // reasonOf is the reason phrase to write.

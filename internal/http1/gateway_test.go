@@ -433,7 +433,7 @@ func TestSystemCalls(t *testing.T) {
 			p.send("HTTP/1.1 200 OK\r\nContent-Length: 128\r\n\r\n" + strings.Repeat("x", 128))
 		}
 	})
-	w := goroutines()
+	w := goroutines(false)
 	g := &gateway{service: service, answer: longest, w: w}
 	g.w.dial = func(_ loop.Runner, addr string) (net.Conn, error) {
 		c, err := net.Dial("tcp", addr)

@@ -14,7 +14,7 @@ import (
 func init() { fibers = onLoop }
 
 // onLoop is the world of a polled loop of its own.
-func onLoop(t testing.TB) world {
+func onLoop(t testing.TB, secure bool) world {
 	e := loop.Open(loop.Options{Loops: 1})
 	t.Cleanup(e.Close)
 	return world{
@@ -24,15 +24,19 @@ func onLoop(t testing.TB) world {
 			if err != nil {
 				t.Fatal(err)
 			}
-			addr := ln.Addr().String()
-			l, err := e.Listen(ln, loop.ListenOptions{
+			addr := address(ln, secure)
+			o := loop.ListenOptions{
 				Accept: func(c *loop.Conn) { c.Loop().Go(func(r loop.Runner) { f(r, c) }) },
 				Admit:  func(netip.AddrPort) bool { return true },
 				Control: func(fd int) error {
 					return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 				},
 				Failed: func(p netip.AddrPort, err error) { t.Errorf("%v: %v", p, err) },
-			})
+			}
+			if secure {
+				o.TLS, o.HandshakeTimeout = certificate(t), longest
+			}
+			l, err := e.Listen(ln, o)
 			if err != nil {
 				t.Fatal(err)
 			}

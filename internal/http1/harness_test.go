@@ -2,9 +2,15 @@ package http1
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"strconv"
@@ -31,7 +37,8 @@ type world struct {
 	dial  func(r loop.Runner, addr string) (net.Conn, error)
 }
 
-func goroutines() world {
+// goroutines is the world of ordinary goroutines. secure: its clients come with TLS.
+func goroutines(secure bool) world {
 	return world{
 		"goroutines",
 		func(t testing.TB, f func(loop.Runner, net.Conn)) string {
@@ -51,6 +58,9 @@ func goroutines() world {
 					mu.Lock()
 					open = append(open, c)
 					mu.Unlock()
+					if secure {
+						c = tls.Server(c, certificate(t))
+					}
 					all.Go(func() { f(loop.Goroutines, c) })
 				}
 			})
@@ -63,7 +73,7 @@ func goroutines() world {
 				mu.Unlock()
 				all.Wait()
 			})
-			return ln.Addr().String()
+			return address(ln, secure)
 		},
 		func(_ loop.Runner, addr string) (net.Conn, error) { return net.Dial("tcp", addr) },
 	}
@@ -71,14 +81,43 @@ func goroutines() world {
 
 // inWorlds runs f in every world that this system has.
 func inWorlds(t *testing.T, f func(t *testing.T, w world)) {
-	t.Run("goroutines", func(t *testing.T) { f(t, goroutines()) })
+	t.Run("goroutines", func(t *testing.T) { f(t, goroutines(false)) })
+	t.Run("goroutines,TLS", func(t *testing.T) { f(t, goroutines(true)) })
 	if fibers != nil {
-		t.Run("fibers", func(t *testing.T) { f(t, fibers(t)) })
+		t.Run("fibers", func(t *testing.T) { f(t, fibers(t, false)) })
+		t.Run("fibers,TLS", func(t *testing.T) { f(t, fibers(t, true)) })
 	}
 }
 
 // fibers is the world of polled loops; nil where there are none.
-var fibers func(testing.TB) world
+var fibers func(t testing.TB, secure bool) world
+
+// address is where to reach ln; connect knows by it that TLS is wanted.
+func address(ln net.Listener, secure bool) string {
+	if secure {
+		return "tls://" + ln.Addr().String()
+	}
+	return ln.Addr().String()
+}
+
+var madeCertificate = sync.OnceValues(func() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+})
+
+// certificate is a server's configuration with a certificate that nobody vouches for.
+func certificate(t testing.TB) *tls.Config {
+	cert, err := madeCertificate()
+	if err != nil {
+		t.Error(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}}
+}
 
 // serveHTTP serves each request with f, which gives the answer; what it does not do, Done does.
 func (w world) serveHTTP(t testing.TB, o *ServerOptions, f func(loop.Runner, *Exchange)) string {
@@ -251,12 +290,20 @@ type peer struct {
 
 func connect(t testing.TB, addr string) *peer {
 	t.Helper()
+	addr, secure := strings.CutPrefix(addr, "tls://")
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
 	_ = c.SetDeadline(time.Now().Add(longest))
+	t.Cleanup(func() { c.Close() })
+	if secure {
+		tc := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+		if err := tc.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		c = tc
+	}
 	return &peer{t, c, bufio.NewReader(c)}
 }
 

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -79,7 +80,7 @@ func (p *peer) zeros(size int64, chunk int) {
 	p.t.Helper()
 	for size > 0 {
 		if chunk == 0 {
-			n, err := p.Conn.Write(zeros)
+			n, err := p.Write(zeros)
 			if err != nil {
 				p.t.Fatalf("send: %v", err)
 				return
@@ -113,9 +114,11 @@ func (p *peer) drain(size int64, chunked bool) {
 	}
 	b.start(&l, &first, f, longest)
 	for {
-		if _, err := b.Next(); err == io.EOF {
+		_, err := b.Next()
+		if errors.Is(err, io.EOF) {
 			break
-		} else if err != nil {
+		}
+		if err != nil {
 			p.t.Fatalf("%d bytes, then %v", b.Count(), err)
 			return
 		}

@@ -36,12 +36,13 @@ type ServerOptions struct {
 	MaxUnread int64
 }
 
-func (o *ServerOptions) headLimit() int { return orDefault(o.HeadLimit, 64<<10) }
-func (o *ServerOptions) idleTimeout() time.Duration {
-	return orDefault(o.IdleTimeout, 2*time.Minute)
-}
+func (o *ServerOptions) headLimit() int             { return orDefault(o.HeadLimit, 64<<10) }
+func (o *ServerOptions) idleTimeout() time.Duration { return orDefault(o.IdleTimeout, 2*time.Minute) }
+
 func (o *ServerOptions) headTimeout() time.Duration { return orDefault(o.HeadTimeout, 30*time.Second) }
+
 func (o *ServerOptions) bodyTimeout() time.Duration { return orDefault(o.BodyTimeout, time.Minute) }
+
 func (o *ServerOptions) unreadTimeout() time.Duration {
 	return orDefault(o.UnreadTimeout, 5*time.Second)
 }
@@ -84,8 +85,8 @@ func (c *ServerConn) Conn() net.Conn { return c.conn }
 // Served is the number of exchanges that have begun on the connection, heads that were refused among them.
 func (c *ServerConn) Served() int64 { return c.served }
 
-// CloseAfter makes the exchange that is under way, or the next one, the connection's last; its answer says so if its head has not
-// been made.
+// CloseAfter makes the exchange that is under way, or the next one, the connection's last; its answer says so if its head
+// has not been made.
 func (c *ServerConn) CloseAfter() { c.last.Store(true) }
 
 // Buffered is what has come of the next request, nil for nothing. It is valid until the next call of Next, Begin or Close.
@@ -138,9 +139,9 @@ func (c *ServerConn) Next() (*Exchange, error) {
 	}
 }
 
-// Begin starts the exchange whose head is at the start of raw, whole as [HeadEnd] delimits it; what follows the head may be body and
-// further requests. Nothing of raw is kept. The connection must have nothing [ServerConn.Buffered]. The error is an [*Error], as that of
-// Next.
+// Begin starts the exchange whose head is at the start of raw, whole as [HeadEnd] delimits it; what follows the head may
+// be body and further requests. Nothing of raw is kept. The connection must have nothing [ServerConn.Buffered]. The error
+// is an [*Error], as that of Next.
 func (c *ServerConn) Begin(raw []byte) (*Exchange, error) {
 	end, ok := HeadEnd(raw, 0)
 	if !ok || end > c.options.headLimit() {
@@ -153,8 +154,8 @@ func (c *ServerConn) Begin(raw []byte) (*Exchange, error) {
 	return c.begin(raw[:end])
 }
 
-// Refuse starts an exchange for a request that cannot be read to the end of its head: its answer is the connection's last. The
-// error is why.
+// Refuse starts an exchange for a request that cannot be read to the end of its head: its answer is the connection's
+// last. The error is why.
 func (c *ServerConn) Refuse(why *Error) (*Exchange, error) { return c.refuse(why) }
 
 func (c *ServerConn) begin(head []byte) (*Exchange, error) {
@@ -193,7 +194,8 @@ func (c *ServerConn) release() {
 	c.in = nil
 }
 
-// Close closes the connection at once, whatever is under way. The owner calls it; who else wants to end the connection closes Conn.
+// Close closes the connection at once, whatever is under way. The owner calls it; who else wants to end the connection
+// closes Conn.
 func (c *ServerConn) Close() error {
 	c.release()
 	if x := c.x; x != nil {

@@ -262,7 +262,7 @@ func TestDrippingHead(t *testing.T) {
 				case <-stop:
 					return
 				case <-time.After(5 * time.Millisecond):
-					if _, err := p.Conn.Write([]byte("G")); err != nil {
+					if _, err := p.Write([]byte("G")); err != nil {
 						return
 					}
 				}

@@ -45,8 +45,8 @@ func (u *Upload) run(loop.Runner) {
 	u.gate.Open()
 }
 
-// Stop ends the upload, if it has not ended, and returns when it has. The error is nil if the body has been sent whole; else the
-// connection is not Reusable.
+// Stop ends the upload, if it has not ended, and returns when it has. The error is nil if the body has been sent whole;
+// else the connection is not Reusable.
 func (u *Upload) Stop(r loop.Runner) error {
 	b := bodyOf(u.src)
 	stopped := !u.over.Load()

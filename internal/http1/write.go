@@ -57,8 +57,8 @@ func (w *BodyWriter) head(p []byte) {
 // Count is the content taken so far, in bytes.
 func (w *BodyWriter) Count() int64 { return w.count }
 
-// Write sends p as content, with what waited to go with it. Of a message without a body it drops p. More than was announced is
-// an [ErrLength], and nothing of p is sent.
+// Write sends p as content, with what waited to go with it. Of a message without a body it drops p. More than was
+// announced is an [ErrLength], and nothing of p is sent.
 func (w *BodyWriter) Write(p []byte) (int, error) {
 	if err := w.push(p, false); err != nil {
 		return 0, err
@@ -176,8 +176,8 @@ func (w *BodyWriter) drop() {
 	w.out = nil
 }
 
-// Finish ends the message and sends what waits. Less content than announced is an [ErrLength]. trailers go with a chunked body
-// only.
+// Finish ends the message and sends what waits. Less content than announced is an [ErrLength]. trailers go with a chunked
+// body only.
 func (w *BodyWriter) Finish(trailers Fields) error {
 	if w.err != nil || w.ended {
 		return w.err
