@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -272,11 +273,16 @@ func (x *Exchange) breakOff() {
 	if x.status == 0 || x.out.kind != UntilClose {
 		return
 	}
-	switch t := x.conn.conn.(type) {
-	case interface{ SetLinger(sec int) error }: // TCP
-		_ = t.SetLinger(0) // RST
+	c := x.conn.conn
+	if t, ok := c.(*tls.Conn); ok { // not with a close_notify
+		c = t.NetConn()
+	}
+	switch t := c.(type) {
 	case interface{ Abort() }: // of a loop
 		t.Abort()
+	case interface{ SetLinger(sec int) error }: // TCP
+		_ = t.SetLinger(0) // RST
+		_ = c.Close()
 	}
 }
 

@@ -96,16 +96,32 @@ func (c *Conn) Ready(_ *Loop, ev Events) {
 	case c.reader != nil:
 		c.reader.wake()
 	case c.hangup != nil && c.ended():
-		f := c.hangup
-		c.hangup = nil
-		f()
+		c.hangUp()
 	}
 }
 
+// lost is the end of the socket, perhaps behind bytes that nobody has read. Under TLS these may be no more than the
+// close_notify, so the end counts at once.
+func (c *Conn) lost() {
+	if c.tls != nil && c.reader == nil && c.hangup != nil && !c.closed {
+		c.hangUp()
+	}
+}
+
+func (c *Conn) hangUp() {
+	f := c.hangup
+	c.hangup = nil
+	f()
+}
+
 // OnHangup has f called on the loop, once, when the peer has ended the connection or lost it and has sent nothing more before
-// that. Nil: no longer. It works while nobody reads.
+// that (under TLS: whatever it has sent before). Nil: no longer. It works while nobody reads.
 func (c *Conn) OnHangup(f func()) {
 	c.hangup = f
+	if f != nil && c.tls != nil && c.socket().drain {
+		c.l.Post(c.lost)
+		return
+	}
 	if f != nil && c.socket().told { // no event will tell of what is there already
 		c.l.Post(func() { c.Ready(c.l, Readable) })
 	}

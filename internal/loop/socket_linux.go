@@ -111,6 +111,9 @@ func (s *socket) occur(events uint32) {
 		ev |= Readable
 	}
 	s.tell(ev)
+	if c := s.conn(); c != nil && s.drain {
+		c.lost()
+	}
 }
 
 func (s *socket) tell(ev Events) {
