@@ -24,9 +24,9 @@ type Front struct {
 	// Owner makes what ServerConn.Owner is for a connection; on its loop. Nil: nothing.
 	Owner func(c *loop.Conn) any
 
-	// Preface is given plain connections that begin with the preface of HTTP/2, and what has been read of them. They are the
+	// Preface is given plain connections that begin with the preface of HTTP/2, with their Owner and what has been read of them. They are the
 	// runtime's then, for goroutines. It must not wait. Nil: HTTP/2 is refused as a head that is none.
-	Preface func(c net.Conn, read []byte)
+	Preface func(owner any, c net.Conn, read []byte)
 
 	// Closed is called once for each connection that Accept was given, when it is no client's of this Front any more: it has
 	// been closed, or given away. Nil: nobody asks.
@@ -246,7 +246,7 @@ func (w *waiting) preface(p []byte) {
 	c, err := w.c.Leave()
 	w.gone()
 	if err == nil {
-		w.front.Preface(c, p)
+		w.front.Preface(w.server.Owner, c, p)
 	}
 }
 

@@ -143,7 +143,7 @@ func TestFrontPreface(t *testing.T) {
 	got := make(chan string, 1)
 	var closed sync.WaitGroup
 	f := &Front{Serve: answerBody, Closed: closed.Done}
-	f.Preface = func(c net.Conn, read []byte) {
+	f.Preface = func(_ any, c net.Conn, read []byte) {
 		go func() {
 			defer c.Close()
 			_ = c.SetDeadline(time.Now().Add(patience))

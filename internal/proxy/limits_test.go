@@ -170,6 +170,31 @@ func TestProxyProtocol(t *testing.T) {
 	if answer, err := io.ReadAll(tc); err != nil || !strings.Contains(string(answer), "X-Forwarded-For: 192.0.2.1\r\n") || !strings.Contains(string(answer), "X-Forwarded-Proto: https\r\n") {
 		t.Errorf("behind a header, TLS: %q %v", answer, err)
 	}
+	for address, scheme := range map[string]string{g.http: "http", g.https: "https"} { // HTTP/2 behind a header
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, proxyV2(0x21, 0x11, v4Pair))
+		if scheme == "https" {
+			c = tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) //nolint:gosec // what is sent counts
+		}
+		conn, err := new(http2.Transport).NewClientConn(c) //nolint:staticcheck // a connection of our own
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, _ := http.NewRequest(http.MethodGet, scheme+"://gw/svc/api/v1/x", nil)
+		resp, err := conn.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if !strings.Contains(string(body), "X-Forwarded-For: 192.0.2.1\r\n") {
+			t.Errorf("behind a header, HTTP/2 over %s: %q", scheme, body)
+		}
+	}
 }
 
 // TestPriorKnowledge speaks HTTP/2 on the plain listener, as gRPC clients do; Upgrade: h2c is never taken up.

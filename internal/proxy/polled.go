@@ -51,9 +51,9 @@ func (s *Server) poll(l *listener) (bool, error) {
 		Panicked: func(what any, stack []byte) {
 			s.Log.Error("panic", "what", what, "stack", string(stack))
 		},
-		Preface: func(conn net.Conn, read []byte) {
+		Preface: func(owner any, conn net.Conn, read []byte) {
 			s.conns.Add(1)
-			s.leaveTo(l, &prefixedConn{Conn: conn, prefix: read}, nil)
+			s.leaveTo(newClientConn(l, &prefixedConn{Conn: conn, prefix: read}, owner.(*clientConn).peer))
 		},
 	}
 	o := loop.ListenOptions{
@@ -69,8 +69,9 @@ func (s *Server) poll(l *listener) (bool, error) {
 		},
 		TLS: l.tls, HandshakeTimeout: headTimeout,
 		Elsewhere: func(c *tls.Conn, peer netip.AddrPort) {
-			state := c.ConnectionState()
-			s.leaveTo(l, c, &state)
+			cc, state := newClientConn(l, c, peer), c.ConnectionState()
+			cc.encrypted(&state)
+			s.leaveTo(cc)
 		},
 		Control: upstream.Tune,
 	}
@@ -102,19 +103,10 @@ func (s *Server) poll(l *listener) (bool, error) {
 	return err == nil, err
 }
 
-// leaveTo serves HTTP/2 on a connection that has left its loop, in a goroutine. state is that of its TLS; nil: plain.
-func (s *Server) leaveTo(l *listener, conn net.Conn, state *tls.ConnectionState) {
+// leaveTo serves HTTP/2 on a connection that has left its loop, in a goroutine.
+func (s *Server) leaveTo(c *clientConn) {
 	go func() {
 		defer s.release()
-		peer, err := peerOf(conn)
-		if err != nil {
-			_ = conn.Close()
-			return
-		}
-		c := newClientConn(l, conn, peer)
-		if state != nil {
-			c.encrypted(state)
-		}
 		s.track(c)
 		defer s.untrack(c)
 		s.serveHTTP2(c)
