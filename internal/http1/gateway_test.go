@@ -291,7 +291,7 @@ func TestDeadConnection(t *testing.T) {
 			p.want(ok5, "hello")
 		}, func(p *peer) { p.head(); p.send(ok0); p.Close(); close(closed) },
 			func(p *peer) { p.head(); p.send(ok5 + "hello") })
-		if g.pool.Stale() != 1 {
+		if w.name == "goroutines" && g.pool.Stale() != 1 { // a loop may hear of the next request first: it is repeated then
 			t.Errorf("%d stale connections, want 1", g.pool.Stale())
 		}
 		through(t, w, ServerOptions{}, func(p *peer) {
