@@ -7,9 +7,10 @@ COMMIT := $(shell git describe --always --dirty 2>/dev/null)
 LINT_VERSION := v2.15.0
 LINT := .tools/golangci-lint-$(LINT_VERSION)/golangci-lint
 INTEROP := FAIRLEAD_INTEROP=1 FAIRLEAD_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -v
+H2SPEC := .tools/h2spec
 FUZZTIME ?= 20s
 
-.PHONY: help build demo test lint bench interop conformance fuzz
+.PHONY: help build demo test lint bench interop http conformance fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +37,13 @@ bench: build ## the numbers of bench/README.md, beside nginx and HAProxy
 
 interop: build ## the built gateway with services and clients that others wrote
 	interop/prepare
-	$(INTEROP) -timeout 12m ./interop/
+	$(INTEROP) -timeout 12m -skip '^TestHTTP' ./interop/
+
+http: build $(H2SPEC) ## the built gateway's HTTP: clients of others, h2spec, hostile bytes, gigabytes
+	FAIRLEAD_H2SPEC=$(CURDIR)/$(H2SPEC) $(INTEROP) -timeout 8m -run '^TestHTTP' ./interop/
+
+$(H2SPEC): interop/h2spec/go.mod interop/h2spec/go.sum
+	$(GO) -C interop/h2spec build -o $(CURDIR)/$@ github.com/summerwind/h2spec/cmd/h2spec
 
 conformance: build ## the WebSocket cases of the Zowe API Mediation Layer; needs Go alone
 	$(INTEROP) -timeout 3m -run '^TestZowe' ./interop/

@@ -26,6 +26,7 @@ const adminPassword = "interop"
 type gateway struct {
 	*process
 	https     string // host:port
+	plain     string // host:port of its listener without TLS
 	registry  string // host:port; answers TLS and plain HTTP
 	pki       *pki
 	caFile    string // what its clients trust
@@ -74,6 +75,7 @@ func startGateway(t *testing.T, keys *pki) *gateway {
 	})
 	g := &gateway{
 		https:     "localhost:" + ports[0],
+		plain:     "127.0.0.1:" + ports[1],
 		registry:  "localhost:" + ports[2],
 		pki:       keys,
 		caFile:    caFile,
