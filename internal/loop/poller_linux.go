@@ -101,11 +101,7 @@ func (l *Loop) pollRun() {
 		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, handshakeNice) // of this thread; without it all are equal
 	}
 	for !p.ended {
-		n := p.poll()
-		if n == 0 && len(p.fresh) == 0 && len(p.ready) == 0 && l.rest() {
-			n = p.sleep(l, time.Since(l.start))
-			l.rise()
-		}
+		n := l.wait()
 		l.now = 0
 		l.runQueued() // before the events: what is asked of a session comes before what arrives after that
 		for i := range n {
@@ -121,6 +117,25 @@ func (l *Loop) pollRun() {
 	p.close(l)
 }
 
+// wait takes the events that are there, and waits for some if there is nothing else to do.
+func (l *Loop) wait() int {
+	p := l.p
+	if !p.brisk { // else sleep does not wait for what is there
+		if n := p.poll(); n > 0 {
+			return n
+		}
+	}
+	if len(p.fresh) == 0 && len(p.ready) == 0 && l.rest() {
+		n := p.sleep(l)
+		l.rise()
+		return n
+	}
+	if p.brisk {
+		return p.poll()
+	}
+	return 0
+}
+
 // poll takes the events that are there. It never blocks, so the scheduler need not know of it.
 func (p *poller) poll() int {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events)), batchSize, 0, 0, 0)
@@ -134,16 +149,17 @@ func (p *poller) poll() int {
 // may have to wait for it.
 const shortWait = 100 * time.Microsecond
 
-// sleep waits for events, for a wake, or for the next timer. now is the loop's age. While events come in quick succession
-// the wait is as raw as poll: each blocking call costs the scheduler's attention, and that of its monitor, which comes
-// back soon once it had to take the processor from a blocked thread.
-func (p *poller) sleep(l *Loop, now time.Duration) int {
+// sleep waits for events, for a wake, or for the next timer. While events come in quick succession the wait is as raw as
+// poll, and takes its place: each blocking call costs the scheduler's attention, and that of its monitor, which comes back
+// soon once it had to take the processor from a blocked thread.
+func (p *poller) sleep(l *Loop) int {
 	if p.brisk {
 		if n := p.nap(); n != 0 {
 			return max(n, 0)
 		}
 		p.brisk = false
 	}
+	now := time.Since(l.start)
 	ms := -1
 	if d := p.timers.timeout(now); d >= 0 {
 		ms = int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
