@@ -26,20 +26,22 @@ func RedactQuery(rawQuery string, extra ...string) string {
 		return rawQuery
 	}
 	var b strings.Builder
+	done := 0 // what b has, of rawQuery; nothing is copied before there is something to redact
 	for i := 0; i < len(rawQuery); {
 		end := endOf(rawQuery, i, "&;")
-		pair := rawQuery[i:end]
-		if name, value, ok := strings.Cut(pair, "="); ok && isSecret(name, extra) {
+		if name, value, ok := strings.Cut(rawQuery[i:end], "="); ok && isSecret(name, extra) {
 			if stop := endOf(rawQuery, i, "&"); value != "" || stop > end {
-				end, pair = stop, name+"="+redacted
+				b.WriteString(rawQuery[done : i+len(name)+1])
+				b.WriteString(redacted)
+				done, end = stop, stop
 			}
-		}
-		b.WriteString(pair)
-		if end < len(rawQuery) {
-			b.WriteByte(rawQuery[end])
 		}
 		i = end + 1
 	}
+	if done == 0 {
+		return rawQuery
+	}
+	b.WriteString(rawQuery[done:])
 	return b.String()
 }
 
@@ -73,5 +75,9 @@ func RedactTarget(target string, extra ...string) string {
 	if !ok {
 		return target
 	}
-	return path + "?" + RedactQuery(query, extra...)
+	shown := RedactQuery(query, extra...)
+	if shown == query {
+		return target
+	}
+	return path + "?" + shown
 }

@@ -78,10 +78,13 @@ type exchange struct {
 	kinds       []fieldKind // of request.Fields
 	answerKinds []fieldKind // scratch of answerFields
 	named       bool        // the Connection field names other fields
+	upgrade     bool        // there is an Upgrade field
+	trailers    bool        // TE says that the client takes trailers
 
-	head  []byte // scratch for the head that goes to a service
-	leash leash  // ends the wait for a service
-	call  call   // of a plain request
+	head  []byte      // scratch for the head that goes to a service
+	leash leash       // ends the wait for a service
+	gone  func(error) // leash.end
+	call  call        // of a plain request
 
 	offer      *websocket.Offer // what the client's handshake asks for; nil for a plain request
 	serviceURL string           // where a session goes, redacted
@@ -90,7 +93,11 @@ type exchange struct {
 }
 
 // exchanges are reused: nothing of one is used after free but strings.
-var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+var exchanges = sync.Pool{New: func() any {
+	x := new(exchange)
+	x.gone = x.leash.end
+	return x
+}}
 
 // free gives x back.
 func (x *exchange) free() {
@@ -100,7 +107,7 @@ func (x *exchange) free() {
 	x.client, x.body, x.run, x.conn, x.request, x.h1 = nil, nil, nil, nil, nil, nil
 	x.table, x.settings, x.origin, x.offer, x.call = nil, nil, origin{}, nil, call{}
 	x.path, x.query, x.target, x.hops, x.serviceURL = "", "", "", "", ""
-	x.record, x.named, x.taken = accesslog.Record{}, false, false
+	x.record, x.named, x.upgrade, x.trailers, x.taken = accesslog.Record{}, false, false, false, false
 	x.head, x.kinds, x.answerKinds, x.call.answer.Fields = head[:0], kinds[:0], answerKinds[:0], fields[:0]
 	exchanges.Put(x)
 }
@@ -150,6 +157,10 @@ func (x *exchange) survey() {
 			x.record.UserAgent = value
 		case fieldReferer:
 			x.record.Referrer = accesslog.RedactTarget(value)
+		case fieldUpgrade:
+			x.upgrade = true
+		case fieldTE:
+			x.trailers = x.trailers || fields[i:i+1].HasToken(fields[i].Name, "trailers")
 		case fieldHopChain:
 			x.hops = hops(fields)
 		}

@@ -11,7 +11,8 @@ const (
 
 	// What concerns one connection (RFC 9110, section 7.6.1), or is taken so by old peers. Never passed on.
 	fieldConnection
-	fieldHop // Keep-Alive, Proxy-Connection, Proxy-Authenticate, Proxy-Authorization, Upgrade, HTTP2-Settings
+	fieldHop // Keep-Alive, Proxy-Connection, Proxy-Authenticate, Proxy-Authorization, HTTP2-Settings
+	fieldUpgrade
 	fieldTE
 	fieldTrailer // passes with a body that can have trailers
 	fieldContentLength
@@ -87,8 +88,10 @@ func knownKind(low []byte) fieldKind {
 	switch string(low) {
 	case "connection":
 		return fieldConnection
-	case "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "upgrade", "http2-settings":
+	case "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "http2-settings":
 		return fieldHop
+	case "upgrade":
+		return fieldUpgrade
 	case "te":
 		return fieldTE
 	case "trailer":
@@ -159,7 +162,7 @@ func namesFields(fields http1.Fields, kinds []fieldKind) bool {
 		}
 		for option := range fields[i : i+1].Tokens(fields[i].Name) {
 			switch kindOf(option) {
-			case fieldHop, fieldTE: // Keep-Alive, Upgrade and the like go anyway
+			case fieldHop, fieldUpgrade, fieldTE: // Keep-Alive, Upgrade and the like go anyway
 			default:
 				if len(option) != len("close") || !foldEqual(option, "close") {
 					return true

@@ -112,7 +112,7 @@ func (x *exchange) appendFields(b []byte, to *forwards) []byte {
 			b = http1.AppendField(b, fields[i].Name, fields[i].Value)
 		}
 	}
-	if to.sessionID == "" && fields.HasToken("TE", "trailers") {
+	if x.trailers && to.sessionID == "" {
 		b = append(b, "TE: trailers\r\nConnection: TE\r\n"...) // RFC 9110, section 10.1.4
 	}
 	b = x.appendForward(b, to.prefix)
@@ -202,7 +202,7 @@ func (x *exchange) answerFields(fields http1.Fields) http1.Fields {
 	}
 	for i, kind := range x.answerKinds {
 		switch kind {
-		case fieldConnection, fieldHop, fieldTE, fieldTransferEncoding, fieldRequestID:
+		case fieldConnection, fieldHop, fieldUpgrade, fieldTE, fieldTransferEncoding, fieldRequestID:
 			continue
 		}
 		if names && named(fields, fields[i].Name, kind) {

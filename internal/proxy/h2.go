@@ -125,7 +125,7 @@ func (h *h2Client) Interim(status int, fields http1.Fields) error {
 func addFields(h http.Header, fields http1.Fields) {
 	for _, f := range fields {
 		switch kindOf(f.Name) {
-		case fieldConnection, fieldHop, fieldTransferEncoding, fieldTE:
+		case fieldConnection, fieldHop, fieldUpgrade, fieldTransferEncoding, fieldTE:
 		default:
 			h.Add(f.Name, f.Value)
 		}

@@ -40,6 +40,7 @@ type call struct {
 	upload *http1.Upload     // nil: the body has gone with the head, or has not begun
 	fresh  bool              // the request is being repeated: no pooled connection any more
 	answer http1.Response
+	reply  http1.Answer // made of answer
 }
 
 // A poolKey says which idle connections are alike. Those of a loop stay in it.
@@ -142,7 +143,7 @@ func (s *Server) forward(c *call) error {
 	case http1.Length:
 		c.content, c.whole = x.body.Whole()
 	}
-	x.Watch(x.run, x.leash.end)
+	x.Watch(x.run, x.gone)
 	var tried []*upstream.Endpoint
 	for {
 		err := s.attemptHTTP(c)
@@ -332,12 +333,13 @@ func (s *Server) relayAnswer(c *call) {
 			fields.Set("Location", to)
 		}
 	}
+	a.Fields = fields // their array is used again
 	x.record.Status = a.Status
-	err := c.pass(&http1.Answer{Status: a.Status, Reason: a.Reason, Fields: fields, Body: a.Body})
+	c.reply = http1.Answer{Status: a.Status, Reason: a.Reason, Fields: fields, Body: a.Body}
+	err := c.pass(&c.reply)
 	if c.upload != nil {
 		_ = c.upload.Stop(x.run)
 	}
-	var broken *http1.SourceError
 	switch gone := x.leash.letGo(); {
 	case err == nil:
 		c.giveBack()
@@ -346,7 +348,7 @@ func (s *Server) relayAnswer(c *call) {
 		x.record.Cause = errClientGone.Error()
 	case c.late():
 		x.record.Cause = errResponse.Error()
-	case errors.As(err, &broken):
+	case isSource(err):
 		x.record.Cause = "answer broken off: " + err.Error()
 	default:
 		x.record.Cause = "client: " + err.Error()
@@ -354,6 +356,12 @@ func (s *Server) relayAnswer(c *call) {
 	if c.conn != nil {
 		_ = c.conn.Close()
 	}
+}
+
+// isSource tells whether a copy failed because its source did.
+func isSource(err error) bool {
+	_, ok := errors.AsType[*http1.SourceError](err)
+	return ok
 }
 
 // giveBack puts the connection into the pool, or closes it if it cannot carry another request.

@@ -230,7 +230,7 @@ func (s *Server) serve(x *exchange, bad error) {
 		s.reject(x, f)
 		return
 	}
-	upgrade, err := websocket.IsUpgrade(x.opening())
+	upgrade, err := x.wantsSession()
 	if err != nil {
 		s.reject(x, failed(err, x.target, ""))
 		return

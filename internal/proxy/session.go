@@ -81,6 +81,14 @@ func (s *Server) startSession(x *exchange) {
 	})
 }
 
+// wantsSession tells whether the request is a WebSocket handshake. The error is a *websocket.HandshakeError.
+func (x *exchange) wantsSession() (bool, error) {
+	if !x.upgrade {
+		return false, nil
+	}
+	return websocket.IsUpgrade(x.opening())
+}
+
 // opening is what the handshake is judged by.
 func (x *exchange) opening() *websocket.Request {
 	return &websocket.Request{
@@ -136,7 +144,7 @@ func (s *Server) connect(x *exchange, m *route.Match, ss *Session, checked bool)
 		target: m.Upstream() + x.query, key: websocket.NewKey(),
 		forwards: forwards{prefix: m.Prefix, sessionID: x.record.SessionID, checked: checked},
 	}
-	x.Watch(x.run, x.leash.end)
+	x.Watch(x.run, x.gone)
 	defer x.Unwatch()
 	var tried []*upstream.Endpoint
 	for range maxAttempts {
