@@ -27,7 +27,10 @@ type Options struct {
 type Engine struct {
 	opts  Options
 	start sync.Once
-	next  atomic.Uint32
+	next  atomic.Uint32 // connections that have come, and sessions that have asked for a loop
+
+	threads atomic.Int32  // loops, those for handshakes included
+	more    chan struct{} // has one when threads has changed
 
 	// Constant once it has started.
 	loops  []*Loop // empty: pumps
@@ -47,7 +50,7 @@ func Open(o Options) *Engine {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{opts: o, stop: make(chan struct{}), ended: make(chan struct{})}
+	return &Engine{opts: o, more: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // Loop returns the loop for one session: both of its streams are to be attached to it. Any goroutine.

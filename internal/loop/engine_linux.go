@@ -5,11 +5,9 @@ import (
 	"iter"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 )
 
 // run starts the loops, or none: then connections are pumped.
@@ -41,6 +39,7 @@ func (e *Engine) run() {
 		loops = append(loops, l)
 	}
 	e.loops = loops
+	e.threads.Store(int32(n))
 	for _, l := range loops {
 		e.closed.Go(l.pollRun)
 	}
@@ -62,54 +61,6 @@ func (e *Engine) testTLS() (*layout, error) {
 		return nil, err
 	}
 	return &at, nil
-}
-
-const (
-	// procsInterval is how often a changed CPU quota is looked for. The runtime would do it by itself, but not once
-	// GOMAXPROCS was set.
-	procsInterval = 30 * time.Second
-	// quiet is how long no session may have begun for a storm of handshakes to be over.
-	quiet = 250 * time.Millisecond
-	// storm is how many sessions leave garbage enough to be given back at once.
-	storm = 500
-	// freeShare bounds what giving back may cost, a full collection each time: one part in so many of the time.
-	freeShare = 20
-)
-
-// keepHouse keeps GOMAXPROCS at the runtime's own choice and one for each loop: a loop that wakes would otherwise wait
-// until a goroutine's time slice of 10 ms is over. And it gives memory back after storms of handshakes. What a session
-// keeps is a fraction of what its handshake took; the runtime would hold on to as much again as is in use.
-func (e *Engine) keepHouse() {
-	n := len(e.loops)
-	fixed := os.Getenv("GOMAXPROCS") != ""
-	base := runtime.GOMAXPROCS(0)
-	runtime.GOMAXPROCS(base + n)
-	defer runtime.GOMAXPROCS(base)
-	procs, still := time.NewTicker(procsInterval), time.NewTicker(quiet)
-	defer procs.Stop()
-	defer still.Stop()
-	var last, lean uint32 // sessions begun at the last tick, and when memory was given back
-	var free time.Time    // when memory may be given back again
-	for {
-		select {
-		case <-e.stop:
-			return
-		case <-still.C:
-			now := e.next.Load()
-			if now == last && now-lean >= storm && !time.Now().Before(free) {
-				began := time.Now()
-				debug.FreeOSMemory()
-				lean, free = now, time.Now().Add(freeShare*time.Since(began))
-			}
-			last = now
-		case <-procs.C:
-			if !fixed {
-				runtime.SetDefaultGOMAXPROCS()
-				base = runtime.GOMAXPROCS(0)
-				runtime.GOMAXPROCS(base + n)
-			}
-		}
-	}
 }
 
 // defaultLoops is the CPU quota of this process rounded up, at least 1 and at most its CPUs.

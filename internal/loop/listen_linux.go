@@ -62,7 +62,8 @@ func (e *Engine) Listen(ln *net.TCPListener, opts ListenOptions) (*Listener, err
 	if failed != nil {
 		return nil, os.NewSyscallError("fcntl", failed)
 	}
-	_ = ln.Close() // the socket lives on in ours
+	_ = ln.Close()                                                    // the socket lives on in ours
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // its connections inherit it
 	if opts.Control != nil {
 		if err := opts.Control(fd); err != nil {
 			_ = unix.Close(fd)
@@ -427,6 +428,8 @@ func (e *Engine) handshakeLoops() []*Loop {
 		for _, l := range e.crypto {
 			e.closed.Go(l.pollRun)
 		}
+		e.threads.Add(int32(len(e.crypto)))
+		e.more <- struct{}{}
 	})
 	return e.crypto
 }

@@ -145,9 +145,9 @@ func (p *poller) poll() int {
 	return int(n)
 }
 
-// shortWait bounds how long a loop may wait without the scheduler's knowledge, and with it how long a stop of the world
-// may have to wait for it.
-const shortWait = 100 * time.Microsecond
+// shortWait bounds how long a loop may wait without the scheduler's knowledge. A stop of the world sends it a signal, which
+// ends the wait.
+const shortWait = time.Millisecond
 
 // sleep waits for events, for a wake, or for the next timer. While events come in quick succession the wait is as raw as
 // poll, and takes its place: each blocking call costs the scheduler's attention, and that of its monitor, which comes back
