@@ -160,7 +160,9 @@ func (t *tlsStream) decryptOnce(p []byte) (int, error) {
 	for n < len(p) && err == nil {
 		var k int
 		k, err = t.conn.Read(p[n:])
-		n += k
+		if n += k; err == nil && lent && n < len(p) && t.spent() {
+			err = errNotNow
+		}
 	}
 	switch {
 	case err == nil && lent:
@@ -173,6 +175,11 @@ func (t *tlsStream) decryptOnce(p []byte) (int, error) {
 		t.fed = true
 	}
 	return n, err
+}
+
+// spent reports whether all that the socket had is decrypted, and nothing is wrong: another Read would say errNotNow.
+func (t *tlsStream) spent() bool {
+	return !t.mayRead && t.answers <= maxAnswers && t.at.waiting(t.conn) == 0
 }
 
 func (t *tlsStream) lend() {
