@@ -332,6 +332,9 @@ func (l *Loop) Dial(addr netip.AddrPort, o DialOptions) (*Conn, error) {
 		if s.full {
 			continue // woken for nothing
 		}
+		if !s.drain {
+			return c, nil // writable, and no error came with that
+		}
 		errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 		if err == nil && errno != 0 {
 			err = unix.Errno(errno)

@@ -25,6 +25,7 @@ type poller struct {
 	slots []slot    // by index; the first is event's
 	free  []uint32  // indices of slots that nobody has
 	fresh []*socket // to be told Readable: no event will come for what they have
+	fins  []*socket // to be shut down for writing at the end of the batch
 	dead  []int32   // descriptors to close at the end of the batch
 	ended bool
 	brisk bool  // the last wait was short
@@ -266,8 +267,18 @@ func (p *poller) unregister(s *socket) {
 	p.forget(s)
 }
 
-// bury closes what was given up in this batch. Not earlier: the number would come back within it.
+// bury shuts down and closes what was given up in this batch. A descriptor is not closed earlier: the number would come back
+// within it.
 func (p *poller) bury() {
+	if len(p.fins) > 0 {
+		for _, s := range p.fins {
+			if !s.closed { // it fails only where the connection is lost, and that a read will tell
+				_, _, _ = unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(s.fd), unix.SHUT_WR, 0)
+			}
+		}
+		clear(p.fins)
+		p.fins = p.fins[:0]
+	}
 	if len(p.dead) == 0 {
 		return
 	}
