@@ -17,6 +17,14 @@ func webGateway(t *testing.T) (*gateway, map[string]string) {
 	return g, map[string]string{"plain": "http://localhost:" + port, "TLS": "https://" + g.https}
 }
 
+// pending skips what is known to be wrong, unless PENDING is set.
+func pending(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("PENDING") == "" {
+		t.Skip("not yet right (PENDING=1 runs it): " + why)
+	}
+}
+
 // curl makes the command.
 func curl(dir, caFile string, args ...string) command {
 	return command{name: "curl", dir: dir, argv: append([]string{"curl", "-sS", "--max-time", "20", "--cacert", caFile}, args...)}
@@ -48,7 +56,7 @@ func TestHTTPCurl(t *testing.T) {
 		} {
 			t.Run(name+" "+tc.name, func(t *testing.T) {
 				if tc.name == "HTTP/1.0" && name == "TLS" {
-					t.Skip("not yet: a client that negotiates http/1.0 gets HTTP/2")
+					pending(t, "a client that negotiates http/1.0 gets HTTP/2")
 				}
 				args := append([]string{"--http1.1"}, tc.args...)
 				p := start(t, curl(dir, g.caFile, args...))
