@@ -181,3 +181,39 @@ func TestRapidReset(t *testing.T) {
 		t.Errorf("after %d requests that were taken back the connection is still served", sent)
 	}
 }
+
+// TestConnectionFieldsInHTTP2 sends what only HTTP/1.1 knows (RFC 9113, section 8.2.2): no service is asked.
+func TestConnectionFieldsInHTTP2(t *testing.T) {
+	addr := httpService(t, func(http.ResponseWriter, *http.Request) { t.Error("the service was asked") })
+	g := startGateway(t, service{id: "svc", routes: restRoutes, endpoints: []string{addr}})
+	for _, f := range [][2]string{{"connection", "x-a"}, {"transfer-encoding", "chunked"}, {"upgrade", "websocket"}, {"keep-alive", "1"}, {"te", "gzip"}} {
+		c, err := net.Dial("tcp", g.http)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(wait))
+		_, _ = io.WriteString(c, http2.ClientPreface)
+		fr := http2.NewFramer(c, c)
+		fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		_ = fr.WriteSettings()
+		var block strings.Builder
+		enc := hpack.NewEncoder(&block)
+		for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "gw"}, {":path", "/svc/api/v1/x"}, f} {
+			_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+		}
+		_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndStream: true, EndHeaders: true})
+		for {
+			frame, err := fr.ReadFrame()
+			if err != nil {
+				t.Fatalf("%s: %v", f[0], err)
+			}
+			if answer, ok := frame.(*http2.MetaHeadersFrame); ok {
+				if status := answer.PseudoValue("status"); status != "400" {
+					t.Errorf("%s: %s, want 400", f[0], status)
+				}
+				break
+			}
+		}
+		c.Close()
+	}
+}

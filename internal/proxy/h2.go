@@ -18,8 +18,11 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/loop"
 )
 
-// maxStreams bounds the requests of one HTTP/2 connection that are under way.
-const maxStreams = 250
+// Bounds of an HTTP/2 connection.
+const (
+	maxStreams = 250      // requests under way
+	maxFrame   = 16 << 10 // bytes of one frame: the least that may be asked for (RFC 9113, section 6.5.2)
+)
 
 // An h2Server serves HTTP/2 on connections that others have accepted. The toolchain's bundled HTTP/2
 // has known holes: this is that of golang.org/x/net.
@@ -31,7 +34,7 @@ type h2Server struct {
 func newH2Server(headerBytes int, errorLog *log.Logger) (*h2Server, error) {
 	h := &h2Server{
 		base:   &http.Server{MaxHeaderBytes: headerBytes, ErrorLog: errorLog, IdleTimeout: idleTimeout, ReadHeaderTimeout: headTimeout},
-		server: &http2.Server{MaxConcurrentStreams: maxStreams, IdleTimeout: idleTimeout}, //nolint:staticcheck // likewise
+		server: &http2.Server{MaxConcurrentStreams: maxStreams, IdleTimeout: idleTimeout, MaxReadFrameSize: maxFrame}, //nolint:staticcheck // likewise
 	}
 	return h, http2.ConfigureServer(h.base, h.server) //nolint:staticcheck // likewise
 }
@@ -47,7 +50,8 @@ func (s *Server) serveHTTP2(c *clientConn) {
 	})
 }
 
-// serveStream answers one request of HTTP/2.
+// serveStream answers one request of HTTP/2. Those with fields that concern a connection of HTTP/1.1 do not come here: they have
+// been answered 400 (RFC 9113, section 8.2.2).
 func (s *Server) serveStream(c *clientConn, w http.ResponseWriter, r *http.Request) {
 	h := &h2Client{w: w, r: r, rc: http.NewResponseController(w)}
 	h.in = h2Body{r: r, rc: h.rc}
@@ -106,7 +110,8 @@ type h2Client struct {
 	finished bool
 	sent     int64
 	limit    time.Time
-	stop     func() bool // of Watch
+	stop     func() bool   // of Watch; nil: nobody watches
+	told     chan struct{} // closed when the function of Watch has run
 }
 
 func (h *h2Client) Interim(status int, fields http1.Fields) error {
@@ -217,14 +222,19 @@ func (h *h2Client) SetLimit(t time.Time) {
 }
 
 func (h *h2Client) Watch(_ loop.Runner, gone func(error)) {
-	h.stop = context.AfterFunc(h.r.Context(), func() { gone(h.r.Context().Err()) })
+	told := make(chan struct{})
+	h.told = told
+	h.stop = context.AfterFunc(h.r.Context(), func() {
+		defer close(told)
+		gone(h.r.Context().Err())
+	})
 }
 
 func (h *h2Client) Unwatch() {
-	if h.stop != nil {
-		h.stop()
-		h.stop = nil
+	if h.stop != nil && !h.stop() {
+		<-h.told
 	}
+	h.stop = nil
 }
 
 // An h2Body is the body of a request over HTTP/2.
