@@ -17,7 +17,11 @@ type Options struct {
 	// Loops is how many threads poll. 0: one for each CPU that this process may use, its quota rounded up.
 	Loops int
 
-	// Log is told once what the engine is. Nil: nobody.
+	// MaxHeld bounds the bytes that one Loop holds for slow readers: who owes most is then cut off. All that is pumped
+	// counts as one Loop. 0: DefaultMaxHeld.
+	MaxHeld int64
+
+	// Log is told once what the engine is, and of slow readers that were cut off. Nil: nobody.
 	Log *slog.Logger
 
 	selfTest func() error // nil: the real one
@@ -31,6 +35,8 @@ type Engine struct {
 
 	threads atomic.Int32  // loops, those for handshakes included
 	more    chan struct{} // has one when threads has changed
+
+	pumped *account // of the loops that do not poll. Constant
 
 	// Constant once it has started.
 	loops  []*Loop // empty: pumps
@@ -50,21 +56,32 @@ func Open(o Options) *Engine {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{opts: o, more: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
+	return &Engine{opts: o, pumped: newAccount(&o), more: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // Loop returns the loop for one session: both of its streams are to be attached to it. Any goroutine.
 func (e *Engine) Loop() *Loop {
 	e.start.Do(e.run)
 	if len(e.loops) == 0 {
-		return New()
+		return newToken(e.pumped)
 	}
 	select {
 	case <-e.stop:
-		return New() // too late for those
+		return newToken(e.pumped) // too late for those
 	default:
 	}
 	return e.loops[int(e.next.Add(1))%len(e.loops)]
+}
+
+// Held is how many bytes wait in this process for slow readers, and what all loops together may hold of them. Any goroutine.
+func (e *Engine) Held() (held, most int64) {
+	e.start.Do(e.run)
+	held = e.pumped.held.Load()
+	for _, l := range e.loops {
+		held += l.account.held.Load()
+		most += l.account.most
+	}
+	return held, max(most, e.pumped.most)
 }
 
 // Polled reports whether there are loops that poll: Listen works then, and Loop.Go and Loop.Dial. Any goroutine.

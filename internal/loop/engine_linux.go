@@ -35,7 +35,7 @@ func (e *Engine) run() {
 			log.Warn("sessions are pumped", "err", err)
 			return
 		}
-		l.p.layout, l.p.engine = at, e
+		l.p.layout, l.p.engine, l.account = at, e, newAccount(&e.opts)
 		loops = append(loops, l)
 	}
 	e.loops = loops

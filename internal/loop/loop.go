@@ -5,6 +5,7 @@ package loop
 
 import (
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -21,8 +22,9 @@ func (f Task) Ready(*Loop, Events) { f() }
 // threads that poll descriptors.
 type Loop struct {
 	// Constant.
-	p     *poller   // nil: a token
-	start time.Time // what Clock counts from
+	p       *poller   // nil: a token
+	start   time.Time // what Clock counts from
+	account *account  // of what it holds
 
 	mu      sync.Mutex // guards the following
 	running bool       // a goroutine has the token; with a poller: it is not asleep
@@ -30,12 +32,15 @@ type Loop struct {
 	spare   []Handler
 
 	// Owned by the running task.
-	buf *[]byte
-	now time.Duration // what Clock says; 0: nobody has asked yet
+	debts *Debt // newest first
+	buf   *[]byte
+	now   time.Duration // what Clock says; 0: nobody has asked yet
 }
 
 // New returns a Loop of its own, without a thread, with nothing to do.
-func New() *Loop { return &Loop{start: time.Now()} }
+func New() *Loop { return newToken(newAccount(&Options{Log: slog.New(slog.DiscardHandler)})) }
+
+func newToken(a *account) *Loop { return &Loop{start: time.Now(), account: a} }
 
 // Post has f run on the loop, soon, never inside the call. Any goroutine may post, with any lock held.
 func (l *Loop) Post(f Task) { l.Again(f) }
@@ -232,6 +237,8 @@ const (
 	Writable
 	// Timeout comes from a Timer.
 	Timeout
+	// Excess means that the Loop holds too much for slow readers, and nobody owes it more than this Handler: see Owe.
+	Excess
 )
 
 // The marks of a Stream that takes everything and queues it (TLS). A caller stops writing at HighWater: the queue then

@@ -79,7 +79,9 @@ func newPolled() (*Loop, error) {
 	}
 	p := &poller{epoll: epoll, event: event, slots: make([]slot, 1)}
 	buf := make([]byte, BufferSize)
-	return &Loop{p: p, start: time.Now(), running: true, buf: &buf}, nil
+	l := New()
+	l.p, l.running, l.buf = p, true, &buf
+	return l, nil
 }
 
 // wake ends the sleep of the loop. Called with the lock of the Loop held, and only if it sleeps. Nobody reads the counter:

@@ -412,7 +412,7 @@ func (s *Session) expire() {
 func (s *Session) finish() {
 	s.phase = ended
 	s.timer.Stop()
-	s.held.Store(0)
+	s.count()
 	r := s.result()
 	switch {
 	case r.Cause != "":

@@ -104,6 +104,8 @@ type rigOptions struct {
 	deflate                bool
 	verdict                relay.Verdict
 	smallBuffers           bool
+	engine                 *loop.Engine      // nil: that of all tests
+	done                   chan relay.Result // nil: one of its own
 }
 
 func newRig(t testing.TB, o rigOptions) *rig {
@@ -111,7 +113,10 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	if o.policy.CloseTimeout == 0 {
 		o.policy.CloseTimeout = 2 * time.Second
 	}
-	l := engine.Loop()
+	if o.engine == nil {
+		o.engine = engine
+	}
+	l := o.engine.Loop()
 	cOuter, cInner := pair(t, o.tlsClient, o.smallBuffers)
 	uOuter, uInner := pair(t, o.tlsUpstream, o.smallBuffers)
 	r := &rig{
@@ -122,6 +127,9 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	}
 	client := relay.Side{Stream: loop.Attach(l, cInner), Head: o.clientHead, Deflate: o.deflate}
 	up := relay.Side{Stream: loop.Attach(l, uInner), Head: o.upHead, Deflate: o.deflate}
+	if o.done != nil {
+		r.owner.done = o.done
+	}
 	r.session = relay.Start(l, client, up, &o.policy, r.owner)
 	t.Cleanup(func() {
 		_ = cOuter.Close()

@@ -98,6 +98,7 @@ const (
 	CauseTooBig     = "message too big"
 	CauseProtocol   = "protocol error"
 	CauseSlow       = "slow reader"
+	CauseHeld       = "slow reader, memory short" // the loop held too much, and nobody owed it more
 )
 
 // Stats are the counters of a session. In is from the client, out is to the client; bytes are those of whole frames,
@@ -128,10 +129,10 @@ type Verdict struct {
 
 // An Owner is told what happens to its session. Both methods run on the loop and must not block.
 type Owner interface {
-	// Lost is called at most once, when the upstream went without a Close and the client still waits for one. why is
-	// CauseLost, CausePong or CauseSlow.
+	// Lost is called at most once, when the upstream went without a Close, or is left by Detach, and the client still
+	// waits for one. why is CauseLost, CausePong, CauseSlow, CauseHeld, or what Detach was given.
 	Lost(s *Session, why string) Verdict
 	// Done is called exactly once, last: the session has given both streams back and holds nothing any more. It never
-	// runs inside Start or Close.
+	// runs inside Start or Close. r is valid until it returns.
 	Done(s *Session, r *Result)
 }

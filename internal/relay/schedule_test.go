@@ -222,6 +222,8 @@ func schedule(t *testing.T, seed uint64, steps []byte) {
 		switch op {
 		case 8:
 			s.Close(away, "test", "test")
+		case 10:
+			s.Detach("test")
 		case 9:
 			time.Sleep(time.Duration(arg) * 50 * time.Millisecond)
 		default:

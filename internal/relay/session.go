@@ -134,6 +134,8 @@ func (x *side) Ready(_ *loop.Loop, ev loop.Events) {
 	case ev&loop.Timeout != 0:
 		s.tick()
 		return
+	case ev&loop.Excess != 0:
+		s.evict()
 	case x.has(flagGone):
 		return
 	}
@@ -182,7 +184,30 @@ func (s *Session) turn() {
 
 // count notes how many bytes wait.
 func (s *Session) count() {
-	if held := int32(s.client.queued() + s.up.queued()); held != s.held.Load() {
-		s.held.Store(held)
+	held := 0
+	if s.phase != ended {
+		held = s.client.queued() + s.up.queued()
 	}
+	if int32(held) != s.held.Load() {
+		s.held.Store(int32(held))
+		s.loop().Owe(&s.need().debt, &s.client, int64(held))
+	}
+}
+
+// evict ends the session because the loop holds too much for it.
+func (s *Session) evict() {
+	if s.held.Load() == 0 {
+		return // meanwhile all was taken
+	}
+	x := &s.client
+	if s.up.queued() > x.queued() {
+		x = &s.up
+	}
+	s.blame(Gateway, CauseHeld)
+	if x.has(flagEOF) {
+		x.abort()
+		s.bound(true)
+		return
+	}
+	s.ended(x, true, CauseHeld)
 }

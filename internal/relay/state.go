@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
@@ -53,6 +54,7 @@ func (x *side) clear(f state) { x.state &^= f }
 // session has none.
 type cold struct {
 	client, up coldSide
+	debt       loop.Debt     // what waits
 	deadline   time.Duration // of the end, in phase closing
 	result     Result
 }
@@ -97,7 +99,7 @@ func (x *side) cold() *coldSide {
 
 // cool gives the cold part back if nothing is in it.
 func (s *Session) cool() {
-	if s.phase == open && !s.client.has(coldFlags) && !s.up.has(coldFlags) {
+	if s.phase == open && s.held.Load() == 0 && !s.client.has(coldFlags) && !s.up.has(coldFlags) {
 		s.freeze()
 	}
 }
