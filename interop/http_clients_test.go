@@ -17,14 +17,6 @@ func webGateway(t *testing.T) (*gateway, map[string]string) {
 	return g, map[string]string{"plain": "http://localhost:" + port, "TLS": "https://" + g.https}
 }
 
-// pending skips what is known to be wrong, unless PENDING is set.
-func pending(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("PENDING") == "" {
-		t.Skip("not yet right (PENDING=1 runs it): " + why)
-	}
-}
-
 // curl makes the command.
 func curl(dir, caFile string, args ...string) command {
 	return command{name: "curl", dir: dir, argv: append([]string{"curl", "-sS", "--max-time", "20", "--cacert", caFile}, args...)}
@@ -55,9 +47,6 @@ func TestHTTPCurl(t *testing.T) {
 			{"a path as it is", []string{"--path-as-is", "--globoff", api + "/echo?a=%2f+b&c=[d]"}, []string{`"uri":"/api/echo?a=%2f+b\u0026c=[d]"`}},
 		} {
 			t.Run(name+" "+tc.name, func(t *testing.T) {
-				if tc.name == "HTTP/1.0" && name == "TLS" {
-					pending(t, "a client that negotiates http/1.0 gets HTTP/2")
-				}
 				args := append([]string{"--http1.1"}, tc.args...)
 				p := start(t, curl(dir, g.caFile, args...))
 				if err := p.wait(25 * time.Second); err != nil {

@@ -53,7 +53,7 @@ func (s *Server) poll(l *listener) (bool, error) {
 		},
 		Preface: func(owner any, conn net.Conn, read []byte) {
 			s.conns.Add(1)
-			s.leaveTo(newClientConn(l, &prefixedConn{Conn: conn, prefix: read}, owner.(*clientConn).peer))
+			s.leaveTo(newClientConn(l, &prefixedConn{Conn: conn, prefix: read}, owner.(*clientConn).peer), "h2")
 		},
 	}
 	o := loop.ListenOptions{
@@ -71,7 +71,7 @@ func (s *Server) poll(l *listener) (bool, error) {
 		Elsewhere: func(c *tls.Conn, peer netip.AddrPort) {
 			cc, state := newClientConn(l, c, peer), c.ConnectionState()
 			cc.encrypted(&state)
-			s.leaveTo(cc)
+			s.leaveTo(cc, state.NegotiatedProtocol)
 		},
 		Control: upstream.Tune,
 	}
@@ -103,13 +103,18 @@ func (s *Server) poll(l *listener) (bool, error) {
 	return err == nil, err
 }
 
-// leaveTo serves HTTP/2 on a connection that has left its loop, in a goroutine.
-func (s *Server) leaveTo(c *clientConn) {
+// leaveTo serves a connection that has left its loop, in a goroutine: HTTP/2, but for a client that has negotiated HTTP/1.0.
+func (s *Server) leaveTo(c *clientConn, protocol string) {
 	go func() {
 		defer s.release()
 		s.track(c)
 		defer s.untrack(c)
-		s.serveHTTP2(c)
+		defer s.recovered(c)
+		if protocol == "h2" {
+			s.serveHTTP2(c)
+		} else {
+			s.serveRequests(c)
+		}
 	}()
 }
 

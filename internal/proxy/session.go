@@ -133,8 +133,8 @@ func (s *Server) admitSession(x *exchange, p *route.Policy) (checked bool, err e
 	return s.authenticate(x, p)
 }
 
-// maxAttempts bounds the endpoints tried for one session or request.
-const maxAttempts = 3
+// maxAttempts bounds the endpoints tried for one session or request: as many as Zowe tries (zowe.md, section 5.3).
+const maxAttempts = 6
 
 // connect opens the session at an endpoint. One that cannot be reached is passed over for
 // another: nothing has been sent by then. On success ss holds the endpoint's slot, which Done

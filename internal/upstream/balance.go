@@ -100,7 +100,7 @@ func (s *Service) leastSessions(exclude []*Endpoint) *Endpoint {
 	// The scan starts one further each time and keeps the first of equals: ties take turns.
 	var best *Endpoint
 	var least int64
-	for e := range s.from(s.nextTurn()) {
+	for e := range s.from(s.nextTurn(exclude)) {
 		if !usable(e, exclude) {
 			continue
 		}
@@ -112,7 +112,7 @@ func (s *Service) leastSessions(exclude []*Endpoint) *Endpoint {
 }
 
 func (s *Service) roundRobin(exclude []*Endpoint) *Endpoint {
-	for e := range s.from(s.nextTurn()) {
+	for e := range s.from(s.nextTurn(exclude)) {
 		if usable(e, exclude) {
 			return e
 		}
@@ -159,9 +159,14 @@ func (s *Service) from(start int) func(yield func(*Endpoint) bool) {
 	}
 }
 
-// nextTurn is the index at which the next scan begins.
-func (s *Service) nextTurn() int {
-	return int((s.state.turn.Add(1) - 1) % uint64(len(s.Endpoints)))
+// nextTurn is the index at which the next scan begins. A choice after others have failed takes no turn: else requests that
+// all begin with the same failures would all begin at the same endpoint.
+func (s *Service) nextTurn(exclude []*Endpoint) int {
+	turn := s.state.turn.Load()
+	if len(exclude) == 0 {
+		turn = s.state.turn.Add(1) - 1
+	}
+	return int(turn % uint64(len(s.Endpoints)))
 }
 
 func usable(e *Endpoint, exclude []*Endpoint) bool {
