@@ -21,6 +21,10 @@ type Options struct {
 	// counts as one Loop. 0: DefaultMaxHeld.
 	MaxHeld int64
 
+	// Lasting is given each socket that has been on a loop for 5 to 10 s, once, to set options that only a lasting
+	// connection needs (keep-alive). It is called on the loop. Nil: nothing is set. What is pumped is not given.
+	Lasting func(fd int)
+
 	// Log is told once what the engine is, and of slow readers that were cut off. Nil: nobody.
 	Log *slog.Logger
 

@@ -519,3 +519,40 @@ func TestAdopt(t *testing.T) {
 		})
 	}
 }
+
+// A socket that stays is told of once, one that goes before is not, and the sweep ends when there is nothing to look for.
+func TestLasting(t *testing.T) {
+	e := Open(Options{Loops: 1})
+	l := stepped(t)
+	l.p.engine = e
+	var told []int
+	e.opts.Lasting = func(fd int) { told = append(told, fd) }
+	pair := func() *socket {
+		outer, inner := tcpPair(t)
+		t.Cleanup(func() { outer.Close() })
+		s := Attach(l, inner).(*socket)
+		s.Handle(handler(func(Events) {}))
+		return s
+	}
+	stays, goes := pair(), pair()
+	if !l.p.sweeping || l.p.young != 2 {
+		t.Fatalf("sweeping %v, %d young", l.p.sweeping, l.p.young)
+	}
+	sweeper{}.Ready(l, Timeout)
+	goes.Close()
+	late := pair()
+	for range 3 {
+		sweeper{}.Ready(l, Timeout)
+	}
+	if len(told) != 2 || told[0] != int(stays.fd) || told[1] != int(late.fd) {
+		t.Errorf("told of %v, want %d and %d", told, stays.fd, late.fd)
+	}
+	if l.p.sweeping || l.p.young != 0 {
+		t.Errorf("sweeping %v, %d young", l.p.sweeping, l.p.young)
+	}
+	stays.Close()
+	late.Close()
+	if l.p.young != 0 {
+		t.Errorf("%d young", l.p.young)
+	}
+}

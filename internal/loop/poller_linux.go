@@ -43,6 +43,10 @@ type poller struct {
 	engine     *Engine // constant; nil in tests of one loop
 	handshakes bool    // its thread gives way to the others. Constant
 
+	young    int   // registered sockets that are not lasting
+	sweeping bool  // sweep is set
+	sweep    Timer // looks for those that have become so
+
 	layout    *layout // nil: TLS is pumped. Constant
 	cipherIn  []byte  // lent to the tls.Conn that reads
 	cipherOut []byte  // what one Write of a tlsStream makes
@@ -81,6 +85,7 @@ func newPolled() (*Loop, error) {
 	buf := make([]byte, BufferSize)
 	l := New()
 	l.p, l.running, l.buf = p, true, &buf
+	p.sweep.Init(l, sweeper{})
 	return l, nil
 }
 
@@ -237,6 +242,7 @@ func (p *poller) newSlot() uint32 {
 func (p *poller) register(s *socket) error {
 	s.slot = p.newSlot()
 	p.load.Add(1)
+	p.born(s)
 	at := &p.slots[s.slot]
 	at.s = s
 	ev := unix.EpollEvent{Events: interest, Fd: int32(s.slot), Pad: int32(at.generation)}
@@ -258,6 +264,9 @@ func (p *poller) forget(s *socket) {
 	at.generation++
 	p.free = append(p.free, s.slot)
 	p.load.Add(-1)
+	if s.age < lasting {
+		p.young--
+	}
 	s.slot = 0
 }
 

@@ -25,6 +25,7 @@ type socket struct {
 	drain  bool // the kernel has more than bytes to say (an end, an error): only EAGAIN or that ends a read
 	broken bool // it could not be registered
 	closed bool
+	age    age
 }
 
 // attach is Attach where l polls; nil if c is to be pumped.

@@ -73,7 +73,7 @@ func (s *Server) poll(l *listener) (bool, error) {
 			cc.encrypted(&state)
 			s.leaveTo(cc, state.NegotiatedProtocol)
 		},
-		Control: upstream.Tune,
+		Control: upstream.BoundUnacked,
 	}
 	if l.config.ProxyProtocol {
 		o.Before = func(c *loop.Conn) error {
@@ -174,7 +174,7 @@ func (x *exchange) dialOn(l *loop.Loop, p *route.Policy, ep *upstream.Endpoint, 
 		until = t
 	}
 	var held error
-	c, err := l.Dial(at, loop.DialOptions{Deadline: until, Control: upstream.Tune, Begun: func(abandon func()) {
+	c, err := l.Dial(at, loop.DialOptions{Deadline: until, Control: upstream.BoundUnacked, Begun: func(abandon func()) {
 		if held = x.leash.holdDial(abandon); held != nil {
 			abandon()
 		}

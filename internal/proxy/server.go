@@ -85,7 +85,9 @@ func New(o Options) *Server {
 		Options: o, policies: make(map[relay.Policy]*relay.Policy), open: make(map[*clientConn]struct{}),
 		stopped: make(chan struct{}), connGone: make(chan struct{}, 1), hopID: newHopID(), unread: unreadTimeout,
 	}
-	s.engine = loop.Open(loop.Options{Log: o.Log})
+	s.engine = loop.Open(loop.Options{Log: o.Log, Lasting: func(fd int) {
+		_ = upstream.KeepAlive(fd) // it fails only on a connection that has ended
+	}})
 	s.stdLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)
 	return s
 }

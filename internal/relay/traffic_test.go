@@ -373,11 +373,11 @@ func TestSlowUpstream(t *testing.T) {
 func TestSlowButSteadyReader(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, o rigOptions) {
-		o.policy.Stall = 300 * time.Millisecond
+		o.policy.Stall = time.Second
 		o.smallBuffers = true
 		r := newRig(t, o)
 		var wg sync.WaitGroup
-		const frames, size = 300, 30_000
+		const frames, size = 400, 30_000
 		wg.Go(func() {
 			for range frames {
 				if _, err := r.upstream.Write(r.upstream.frame(websocket.OpBinary, true, strings.Repeat("x", size))); err != nil {
@@ -389,7 +389,7 @@ func TestSlowButSteadyReader(t *testing.T) {
 		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
 		var got int64
-		for range 100 { // one second, far longer than Stall
+		for range 250 { // far longer than Stall
 			<-tick.C
 			_ = r.client.SetReadDeadline(time.Now().Add(patience))
 			n, err := io.CopyN(io.Discard, r.client, 10_000)

@@ -8,5 +8,8 @@ import "syscall"
 // dead peers there, and only on idle connections.
 func setUserTimeout(_, _ string, _ syscall.RawConn) error { return nil }
 
-// Tune does nothing here: connections are dialled by Dialer.
-func Tune(int) error { return nil }
+// BoundUnacked does nothing here.
+func BoundUnacked(int) error { return nil }
+
+// KeepAlive does nothing here: connections are Dialer's.
+func KeepAlive(int) error { return nil }
