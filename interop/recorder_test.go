@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -75,7 +76,7 @@ func (r *recorder) serve(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReaderSize(conn, 1<<16)
 	for {
-		h, err := readRequest(in)
+		h, err := readRequest(in, false)
 		r.mu.Lock()
 		if h.head != "" {
 			r.heard = append(r.heard, h)
@@ -127,15 +128,17 @@ func (w *wrongRequest) Error() string { return w.reason }
 
 func wrong(format string, args ...any) error { return &wrongRequest{fmt.Sprintf(format, args...)} }
 
-// readRequest reads one request. What it has of a request that breaks off is not whole.
-func readRequest(in *bufio.Reader) (heard, error) {
+// readRequest reads one request. What it has of a request that breaks off is not whole. A client may also send HTTP/1.0
+// and chunk extensions, which a gateway takes away.
+func readRequest(in *bufio.Reader, client bool) (heard, error) {
 	h := heard{fields: map[string][]string{}}
 	line, err := readLine(in, &h.head)
 	if err != nil {
 		return h, err
 	}
 	parts := strings.Split(line, " ")
-	if len(parts) != 3 || !isToken(parts[0]) || parts[1] == "" || parts[2] != "HTTP/1.1" {
+	old := client && len(parts) == 3 && parts[2] == "HTTP/1.0"
+	if len(parts) != 3 || !isToken(parts[0]) || parts[1] == "" || parts[2] != "HTTP/1.1" && !old {
 		return h, wrong("request line %q", line)
 	}
 	h.method, h.target = parts[0], parts[1]
@@ -154,20 +157,21 @@ func readRequest(in *bufio.Reader) (heard, error) {
 		key := strings.ToLower(name)
 		h.fields[key] = append(h.fields[key], strings.Trim(value, " \t"))
 	}
-	if n := len(h.fields["host"]); n != 1 {
+	if n := len(h.fields["host"]); n != 1 && !(old && n == 0) {
 		return h, wrong("%d Hosts", n)
 	}
 	lengths, codings := h.fields["content-length"], h.fields["transfer-encoding"]
 	switch {
 	case len(lengths)+len(codings) > 1:
 		return h, wrong("Content-Length %q and Transfer-Encoding %q", lengths, codings)
-	case len(codings) == 1 && codings[0] != "chunked":
-		return h, wrong("Transfer-Encoding %q", codings[0])
+	case old && len(codings) > 0, len(codings) == 1 && codings[0] != "chunked":
+		return h, wrong("Transfer-Encoding %q in %s", codings[0], parts[2])
 	case len(codings) == 1:
-		h.body, err = readChunks(in)
+		h.body, err = readChunks(in, client)
 	case len(lengths) == 1:
 		n, nerr := strconv.ParseUint(lengths[0], 10, 40)
-		if nerr != nil || strconv.FormatUint(n, 10) != lengths[0] {
+		canonical := strconv.FormatUint(n, 10)
+		if nerr != nil || canonical != lengths[0] && !(client && canonical == cmp.Or(strings.TrimLeft(lengths[0], "0"), "0")) {
 			return h, wrong("Content-Length %q", lengths[0])
 		}
 		h.body, err = readBytes(in, int64(n))
@@ -201,14 +205,17 @@ func readBytes(in io.Reader, n int64) (string, error) {
 	return b.String(), err
 }
 
-// readChunks reads a chunked body: RFC 9112, section 7.1, without extensions.
-func readChunks(in *bufio.Reader) (string, error) {
+// readChunks reads a chunked body: RFC 9112, section 7.1.
+func readChunks(in *bufio.Reader, client bool) (string, error) {
 	var body strings.Builder
 	var head string
 	for {
 		line, err := readLine(in, &head)
 		if err != nil {
 			return "", err
+		}
+		if client {
+			line, _, _ = strings.Cut(line, ";")
 		}
 		n, err := strconv.ParseUint(line, 16, 40)
 		if err != nil || strings.TrimLeft(strings.ToLower(line), "0123456789abcdef") != "" {
@@ -234,7 +241,9 @@ func readChunks(in *bufio.Reader) (string, error) {
 		name, _, found := strings.Cut(line, ":")
 		switch strings.ToLower(name) {
 		case "content-length", "transfer-encoding", "host", "authorization", "content-encoding", "content-type", "trailer":
-			return "", wrong("trailer field %q", line)
+			if !client { // a gateway leaves them out
+				return "", wrong("trailer field %q", line)
+			}
 		}
 		if !found || !isToken(name) {
 			return "", wrong("trailer field %q", line)
