@@ -20,13 +20,23 @@ var forbiddenTrailers = []string{
 	"age", "cache-control", "date", "expires", "location", "retry-after", "vary", "warning",
 }
 
+// gatewayTrailers begin, in lower case, the names of what a gateway says to services.
+var gatewayTrailers = []string{"x-forwarded-", "fairlead-", "x-request-id"}
+
 // ForbiddenTrailer tells whether name has no place in a trailer section: fields for framing, routing, authentication,
-// request modifiers, content format and caching (RFC 9110, section 6.5.1), and those that a gateway sets (X-Forwarded-*).
+// request modifiers, content format and caching (RFC 9110, section 6.5.1), and those that a gateway sets (X-Forwarded-* and
+// the like), also with "_" or "." for "-", which some servers take for the same.
 func ForbiddenTrailer(name string) bool {
 	for _, forbidden := range forbiddenTrailers {
 		if equalFold(name, forbidden) {
 			return true
 		}
 	}
-	return len(name) >= len("x-forwarded-") && strings.EqualFold(name[:len("x-forwarded-")], "x-forwarded-")
+	plain := strings.NewReplacer("_", "-", ".", "-").Replace(name)
+	for _, start := range gatewayTrailers {
+		if len(plain) >= len(start) && equalFold(plain[:len(start)], start) {
+			return true
+		}
+	}
+	return false
 }

@@ -99,9 +99,15 @@ var exchanges = sync.Pool{New: func() any {
 	return x
 }}
 
+// maxScratch is how large a head may be, in bytes, whose buffer is kept.
+const maxScratch = 16 << 10
+
 // free gives x back.
 func (x *exchange) free() {
 	head, kinds, answerKinds, fields := x.head, x.kinds, x.answerKinds, x.call.answer.Fields
+	if cap(head) > maxScratch {
+		head = nil
+	}
 	clear(fields[:cap(fields)])
 	x.leash.reset()
 	x.client, x.body, x.run, x.conn, x.request, x.h1 = nil, nil, nil, nil, nil, nil

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/tls"
 	"io"
 	"net"
@@ -182,38 +183,73 @@ func TestRapidReset(t *testing.T) {
 	}
 }
 
-// TestConnectionFieldsInHTTP2 sends what only HTTP/1.1 knows (RFC 9113, section 8.2.2): no service is asked.
-func TestConnectionFieldsInHTTP2(t *testing.T) {
-	addr := httpService(t, func(http.ResponseWriter, *http.Request) { t.Error("the service was asked") })
+// TestMalformedStreams sends requests of HTTP/2 that no request of HTTP/1.1 can be made of, or more than one, and what only
+// HTTP/1.1 knows (RFC 9113, section 8.2.2): no service is asked.
+func TestMalformedStreams(t *testing.T) {
+	addr := httpService(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/svc/api/v1/good" {
+			t.Errorf("the service was asked for %s", r.RequestURI)
+		}
+	})
 	g := startGateway(t, service{id: "svc", routes: restRoutes, endpoints: []string{addr}})
-	for _, f := range [][2]string{{"connection", "x-a"}, {"transfer-encoding", "chunked"}, {"upgrade", "websocket"}, {"keep-alive", "1"}, {"te", "gzip"}} {
-		c, err := net.Dial("tcp", g.http)
+	for name, c := range map[string]struct {
+		method, authority, path string
+		more                    [2]string
+		status                  string
+	}{
+		"good":              {path: "/svc/api/v1/good", status: "200"},
+		"the same Host":     {path: "/svc/api/v1/good", more: [2]string{"host", "gw"}, status: "200"},
+		"connection":        {more: [2]string{"connection", "x-a"}},
+		"transfer-encoding": {more: [2]string{"transfer-encoding", "chunked"}},
+		"upgrade":           {more: [2]string{"upgrade", "websocket"}},
+		"keep-alive":        {more: [2]string{"keep-alive", "1"}},
+		"te":                {more: [2]string{"te", "gzip"}},
+		"another Host":      {more: [2]string{"host", "evil"}},
+		"user":              {authority: "u@gw"},
+		"path in authority": {authority: "gw/x"},
+		"method":            {method: "GET / HTTP/1.1 X:"},
+		"absolute":          {path: "http://gw/svc/api/v1/x"},
+		"no slash":          {path: "svc/api/v1/x"},
+		"dots":              {path: "/svc/api/v1/%2e%2e/x"},
+	} {
+		status := streamStatus(t, g, cmp.Or(c.method, "GET"), cmp.Or(c.authority, "gw"), cmp.Or(c.path, "/svc/api/v1/x"), c.more)
+		if want := cmp.Or(c.status, "400"); status != want && (status != "reset" || want == "200") {
+			t.Errorf("%s: %s, want %s", name, status, want)
+		}
+	}
+}
+
+// streamStatus asks over HTTP/2, and returns the status of the answer, or reset.
+func streamStatus(t *testing.T, g *gateway, method, authority, path string, more [2]string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", g.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(wait))
+	_, _ = io.WriteString(c, http2.ClientPreface)
+	fr := http2.NewFramer(c, c)
+	fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	_ = fr.WriteSettings()
+	var block strings.Builder
+	enc := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", method}, {":scheme", "http"}, {":authority", authority}, {":path", path}, more} {
+		if f[0] != "" {
+			_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+		}
+	}
+	_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndStream: true, EndHeaders: true})
+	for {
+		frame, err := fr.ReadFrame()
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(wait))
-		_, _ = io.WriteString(c, http2.ClientPreface)
-		fr := http2.NewFramer(c, c)
-		fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-		_ = fr.WriteSettings()
-		var block strings.Builder
-		enc := hpack.NewEncoder(&block)
-		for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "gw"}, {":path", "/svc/api/v1/x"}, f} {
-			_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+		switch frame := frame.(type) {
+		case *http2.MetaHeadersFrame:
+			return frame.PseudoValue("status")
+		case *http2.RSTStreamFrame, *http2.GoAwayFrame:
+			return "reset"
 		}
-		_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte(block.String()), EndStream: true, EndHeaders: true})
-		for {
-			frame, err := fr.ReadFrame()
-			if err != nil {
-				t.Fatalf("%s: %v", f[0], err)
-			}
-			if answer, ok := frame.(*http2.MetaHeadersFrame); ok {
-				if status := answer.PseudoValue("status"); status != "400" {
-					t.Errorf("%s: %s, want 400", f[0], status)
-				}
-				break
-			}
-		}
-		c.Close()
 	}
 }

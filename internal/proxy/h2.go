@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,13 +58,28 @@ func (s *Server) serveStream(c *clientConn, w http.ResponseWriter, r *http.Reque
 	h.in = h2Body{r: r, rc: h.rc}
 	x := exchanges.Get().(*exchange)
 	x.client, x.body, x.run, x.conn, x.request, x.h1 = h, &h.in, loop.Goroutines, c, requestOf(r), nil
-	s.serve(x, nil)
+	s.serve(x, checkStream(r))
 	complete := h.finished
 	x.free()
 	h.in.free()
 	if !complete {
 		panic(http.ErrAbortHandler) // RST_STREAM: the client must not take what it has got for all
 	}
+}
+
+// checkStream says what is wrong with a request whose parts become the request line and the Host of HTTP/1.1 on its way to a
+// service, and that net/http has let through; nil: nothing.
+func checkStream(r *http.Request) error {
+	hosts := r.Header["Host"]
+	switch {
+	case strings.Trim(r.Method, harmless+"!#$%&'*+^`|~") != "":
+		return &http1.Error{Status: http.StatusBadRequest, Reason: "method: no token"}
+	case !http1.ValidHost(r.Host):
+		return &http1.Error{Status: http.StatusBadRequest, Reason: "authority: not a host with a port or without"}
+	case len(hosts) > 1 || len(hosts) == 1 && !strings.EqualFold(hosts[0], r.Host):
+		return &http1.Error{Status: http.StatusBadRequest, Reason: "Host: not that of the authority"}
+	}
+	return nil
 }
 
 // requestOf is r as the pipeline wants it. The order of names is lost in net/http's map: it is that of the alphabet.

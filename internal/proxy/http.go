@@ -294,6 +294,7 @@ func (c *call) late() bool { return !c.until.IsZero() && !time.Now().Before(c.un
 func (c *call) drop() {
 	if c.upload != nil {
 		_ = c.upload.Stop(c.x.run)
+		c.upload = nil
 	}
 	_ = c.x.leash.letGo()
 	_ = c.conn.Close()
