@@ -27,6 +27,7 @@ type Conn struct {
 	closing         bool // Close was called, and what is queued is still to go
 	closed          bool
 	given           bool // Attach has taken the stream
+	onClosed        func()
 }
 
 // closeTimeout bounds how long Close goes on sending what is queued.
@@ -101,9 +102,9 @@ func (c *Conn) Ready(_ *Loop, ev Events) {
 }
 
 // lost is the end of the socket, perhaps behind bytes that nobody has read. Under TLS these may be no more than the
-// close_notify, so the end counts at once.
+// close_notify, so the end counts at once. It comes also where Readable was told before.
 func (c *Conn) lost() {
-	if c.tls != nil && c.reader == nil && c.hangup != nil && !c.closed {
+	if c.reader == nil && c.hangup != nil && !c.closed && !c.given && (c.tls != nil || c.ended()) {
 		c.hangUp()
 	}
 }
@@ -251,6 +252,15 @@ func (c *Conn) Close() error {
 	return nil
 }
 
+// OnClosed has f called once Close has nothing more to send, or has given that up: at once, if it is so now. On the loop.
+func (c *Conn) OnClosed(f func()) {
+	if c.closing && !c.closed {
+		c.onClosed = f
+		return
+	}
+	f()
+}
+
 // finish gives the descriptor back.
 func (c *Conn) finish() {
 	if c.closed {
@@ -271,13 +281,17 @@ func (c *Conn) Abort() {
 	c.release()
 }
 
-// release has fibers that wait see the end.
+// release has those who wait see the end.
 func (c *Conn) release() {
 	if fb := c.reader; fb != nil {
 		fb.wakeSoon()
 	}
 	if fb := c.writer; fb != nil {
 		fb.wakeSoon()
+	}
+	if f := c.onClosed; f != nil && c.closed {
+		c.onClosed = nil
+		f()
 	}
 }
 

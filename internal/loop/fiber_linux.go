@@ -2,6 +2,7 @@ package loop
 
 import (
 	"iter"
+	"runtime/debug"
 	"time"
 )
 
@@ -138,13 +139,22 @@ func (t *fiberTimer) Ready(*Loop, Events) {
 func (fb *fiber) Go(f func(Runner)) { fb.l.Go(f) }
 
 func (fb *fiber) Offload(f func()) {
-	done := false // owned by the loop
+	var panicked *OffloadPanic
+	done := false // owned by the loop, like what is above once it is true
 	go func() {
-		defer fb.l.Post(func() { done = true; fb.wake() })
+		defer func() {
+			if what := recover(); what != nil {
+				panicked = &OffloadPanic{what, debug.Stack()}
+			}
+			fb.l.Post(func() { done = true; fb.wake() })
+		}()
 		f()
 	}()
 	for !done {
 		fb.park()
+	}
+	if panicked != nil {
+		panic(panicked)
 	}
 }
 

@@ -44,10 +44,11 @@ type acceptor struct {
 }
 
 // Listen has the loops accept the connections that come to ln, which it owns from now on. The error is
-// errors.ErrUnsupported if the Engine has no loops, or if opts has TLS and they cannot do it: then ln is as it was.
+// errors.ErrUnsupported if the Engine has no loops, or if they cannot do TLS, which StartTLS needs also behind a plain ln: then
+// ln is as it was.
 func (e *Engine) Listen(ln *net.TCPListener, opts ListenOptions) (*Listener, error) {
 	e.start.Do(e.run)
-	if len(e.loops) == 0 || opts.TLS != nil && e.loops[0].p.layout == nil {
+	if len(e.loops) == 0 || e.loops[0].p.layout == nil {
 		return nil, errors.ErrUnsupported
 	}
 	raw, err := ln.SyscallConn()
@@ -222,11 +223,13 @@ func (a *acceptor) take(fd int32, peer netip.AddrPort) {
 			opts.Accept(c)
 		})
 	}
-	if l == a.l {
+	switch {
+	case l == a.l:
 		begin()
-		return
+	case !l.offer(begin):
+		_ = unix.Close(int(fd))
+		opts.Failed(peer, net.ErrClosed)
 	}
-	l.Post(begin)
 }
 
 // lightest is the loop for a new connection: own, unless another has far fewer.
@@ -279,135 +282,11 @@ func (c *Conn) handshakeAsServer(ln *Listener) {
 		e.next.Add(1)
 		to := e.lightest(l)
 		to.p.load.Add(1) // until it is registered
-		to.Post(func() { to.p.load.Add(-1); opts.Accept(to.newTLSConn(tc, w, fd, peer)) })
+		if !to.offer(func() { to.p.load.Add(-1); opts.Accept(to.newTLSConn(tc, w, fd, peer)) }) {
+			_ = unix.Close(int(fd))
+			opts.Failed(peer, net.ErrClosed)
+		}
 	})
-}
-
-// Dial connects to addr. The connection belongs to the loop. A bound that has passed is os.ErrDeadlineExceeded, an end by the
-// function that Begun was given net.ErrClosed. In a fiber of l only.
-func (l *Loop) Dial(addr netip.AddrPort, o DialOptions) (*Conn, error) {
-	fail := func(call string, err error) (*Conn, error) {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: os.NewSyscallError(call, err)}
-	}
-	family := unix.AF_INET
-	if !addr.Addr().Unmap().Is4() {
-		family = unix.AF_INET6
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return fail("socket", err)
-	}
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // a slower connection is better than none
-	if o.Control != nil {
-		if err := o.Control(fd); err != nil {
-			_ = unix.Close(fd)
-			return fail("setsockopt", err)
-		}
-	}
-	err = unix.Connect(fd, sockaddr(addr))
-	if err != nil && err != unix.EINPROGRESS && err != unix.EINTR { //nolint:errorlint // an Errno, as it is
-		_ = unix.Close(fd)
-		return fail("connect", err)
-	}
-	c := l.newConn(int32(fd), addr)
-	if err == nil {
-		return c, nil
-	}
-	if o.Begun != nil {
-		o.Begun(c.Abort)
-	}
-	s := c.socket()
-	for {
-		s.full = true // Writable is owed: connected, or failed
-		c.writer = c.fiber()
-		late := c.writer.parkUntil(o.Deadline)
-		c.writer = nil
-		switch {
-		case c.closed:
-			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: net.ErrClosed}
-		case late:
-			c.Abort()
-			return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(addr), Err: os.ErrDeadlineExceeded}
-		}
-		if s.full {
-			continue // woken for nothing
-		}
-		if !s.drain {
-			return c, nil // writable, and no error came with that
-		}
-		errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-		if err == nil && errno != 0 {
-			err = unix.Errno(errno)
-		}
-		if err != nil {
-			_ = c.Close()
-			return fail("connect", err)
-		}
-		return c, nil
-	}
-}
-
-// Adopt makes a connection of the runtime one of the loop: TCP, or TLS that came from Wrap and has shaken hands. On error c
-// is as it was. On the loop only.
-func (l *Loop) Adopt(c net.Conn) (*Conn, error) {
-	peer := netip.AddrPort{}
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		peer = a.AddrPort()
-	}
-	switch c := c.(type) {
-	case *net.TCPConn:
-		fd, err := takeDescriptor(c)
-		if err != nil {
-			return nil, err
-		}
-		return l.newConn(fd, peer), nil
-	case *tls.Conn:
-		w, ok := c.NetConn().(*wrapped)
-		if !ok || l.p.layout == nil || w.cipher != nil || !c.ConnectionState().HandshakeComplete {
-			return nil, errors.ErrUnsupported
-		}
-		fd, err := takeDescriptor(w.conn)
-		if err != nil {
-			return nil, err
-		}
-		return l.newTLSConn(c, w, fd, peer), nil
-	}
-	return nil, errors.ErrUnsupported
-}
-
-// StartTLS shakes hands as a client, on a loop for handshakes, and returns the connection that replaces c. On error c is
-// closed. The error is errors.ErrUnsupported, and c as it was, where TLS cannot be polled. In a fiber of l only.
-func (l *Loop) StartTLS(c *Conn, config *tls.Config, deadline time.Time) (*Conn, error) {
-	if l.p.layout == nil {
-		return nil, errors.ErrUnsupported
-	}
-	fb, peer, fd := c.fiber(), c.peer, c.take()
-	h := l.p.engine.handshakeLoop()
-	var tc *tls.Conn
-	var w *wrapped
-	var failed error
-	done := false // owned by l, like what is above once it is true
-	h.Post(func() {
-		hc := h.newConn(fd, peer)
-		h.Go(func(Runner) {
-			_ = hc.SetDeadline(deadline)
-			w = &wrapped{conn: hc}
-			tc = tls.Client(w, config)
-			if failed = tc.Handshake(); failed != nil {
-				_ = hc.Close()
-			} else {
-				fd = hc.take()
-			}
-			l.Post(func() { done = true; fb.wake() })
-		})
-	})
-	for !done {
-		fb.park()
-	}
-	if failed != nil {
-		return nil, failed
-	}
-	return l.newTLSConn(tc, w, fd, peer), nil
 }
 
 // handshakeLoops are threads as those that serve, but of low priority: a storm of handshakes computes on them alone, and
@@ -437,8 +316,12 @@ func (e *Engine) handshakeLoops() []*Loop {
 	return e.crypto
 }
 
+// handshakeLoop is the one that has least to do, nil if the Engine was closed before there was any.
 func (e *Engine) handshakeLoop() *Loop {
 	all := e.handshakeLoops()
+	if len(all) == 0 {
+		return nil
+	}
 	best, load := all[0], all[0].p.load.Load()
 	for _, l := range all[1:] {
 		if n := l.p.load.Load(); n < load {
@@ -476,18 +359,4 @@ func rawAccept(ln int) (int32, netip.AddrPort, unix.Errno) {
 func swap(port uint16) uint16 {
 	b := (*[2]byte)(unsafe.Pointer(&port))
 	return uint16(b[0])<<8 | uint16(b[1])
-}
-
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	ip := a.Addr().Unmap()
-	if ip.Is4() {
-		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
-	}
-	sa := &unix.SockaddrInet6{Port: int(a.Port()), Addr: ip.As16()}
-	if zone := ip.Zone(); zone != "" {
-		if i, err := net.InterfaceByName(zone); err == nil {
-			sa.ZoneId = uint32(i.Index)
-		}
-	}
-	return sa
 }

@@ -28,6 +28,7 @@ type Loop struct {
 
 	mu      sync.Mutex // guards the following
 	running bool       // a goroutine has the token; with a poller: it is not asleep
+	over    bool       // a poller that takes nothing new
 	queue   []Handler
 	spare   []Handler
 
@@ -49,6 +50,22 @@ func (l *Loop) Post(f Task) { l.Again(f) }
 func (l *Loop) Again(h Handler) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.post(h)
+}
+
+// offer is Post for what has to be undone if the loop has ended: false.
+func (l *Loop) offer(f Task) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return false
+	}
+	l.post(f)
+	return true
+}
+
+// post is called with the lock held.
+func (l *Loop) post(h Handler) {
 	l.queue = append(l.queue, h)
 	if l.running {
 		return

@@ -308,6 +308,10 @@ func (l *Loop) stop() { l.p.ended = true }
 // close is the end of the thread.
 func (p *poller) close(l *Loop) {
 	p.ended = true
+	l.mu.Lock()
+	l.over = true
+	l.mu.Unlock()
+	l.runQueued() // so that what it was offered is closed with the rest
 	for _, a := range p.listeners {
 		a.close()
 	}

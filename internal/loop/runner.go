@@ -1,13 +1,17 @@
 package loop
 
-import "sync"
+import (
+	"fmt"
+	"sync"
+)
 
 // A Runner is where straight code that waits runs: a fiber of a polled loop, or a goroutine. The code is the same in both
 // places; it waits in the methods of its connections, in Gate.Wait and in Offload, and nowhere else.
 type Runner interface {
 	// Go runs f beside the caller, in a place of the same kind: another fiber of the same loop, or another goroutine.
 	Go(f func(Runner))
-	// Offload runs f where it may block or compute for long, and returns when f has. A goroutine is such a place.
+	// Offload runs f where it may block or compute for long, and returns when f has. A goroutine is such a place. A panic of
+	// f is the caller's; in a fiber it is an *OffloadPanic.
 	Offload(f func())
 	// Loop is the loop of a fiber, nil for a goroutine.
 	Loop() *Loop
@@ -23,6 +27,14 @@ func (goroutines) Go(f func(Runner)) { go f(Goroutines) }
 func (goroutines) Offload(f func()) { f() }
 
 func (goroutines) Loop() *Loop { return nil }
+
+// An OffloadPanic is what a panic in Offload is for the fiber that waits: it has lost the stack of the place.
+type OffloadPanic struct {
+	What  any
+	Stack []byte
+}
+
+func (p *OffloadPanic) Error() string { return fmt.Sprintf("%v\n%s", p.What, p.Stack) }
 
 // A parker is a fiber.
 type parker interface {

@@ -38,7 +38,6 @@ type tlsStream struct {
 	cut     bool   // FIN came before close_notify
 	stash   []byte // in which the start of a record waits, of stashes
 	rest    []byte // plaintext for which the caller had no room
-	after   error  // comes after rest
 	rerr    error  // final
 
 	// What goes.
@@ -94,7 +93,7 @@ func (t *tlsStream) Read(p []byte) (int, error) {
 			return n, nil
 		}
 		t.rest = nil
-		return n, t.say(t.after)
+		return n, nil // whether there is more is to be asked again: its event may have come meanwhile
 	}
 	if t.rerr != nil {
 		return 0, t.rerr
@@ -111,7 +110,7 @@ func (t *tlsStream) Read(p []byte) (int, error) {
 	if k == n {
 		return n, t.say(err)
 	}
-	t.rest, t.after = append([]byte(nil), t.l.p.plain[k:n]...), err
+	t.rest = append([]byte(nil), t.l.p.plain[k:n]...)
 	return k, nil
 }
 
