@@ -51,6 +51,7 @@ type fullSession struct {
 	MessagesIn   int64     `json:"messages_in"`
 	MessagesOut  int64     `json:"messages_out"`
 	LastActivity time.Time `json:"last_activity"`
+	Held         int64     `json:"held"` // bytes that wait in the gateway for a slow peer
 }
 
 // view gives one session as `?view=full` asks, or in Zowe's five keys.
@@ -68,7 +69,7 @@ func view(v proxy.SessionView, full bool) any {
 		Path: rec.Path, Status: rec.Status, DurationMS: float64(rec.Duration.Microseconds()) / 1000, Route: rec.Route,
 		Service: rec.Service, Instance: rec.Instance, User: rec.User, Subprotocol: rec.Subprotocol, Protocol: rec.Protocol,
 		TLSVersion: rec.TLSVersion, TLSCipher: rec.TLSCipher, BytesIn: rec.BytesIn, BytesOut: rec.BytesOut,
-		MessagesIn: rec.MessagesIn, MessagesOut: rec.MessagesOut, LastActivity: v.LastActivity.UTC(),
+		MessagesIn: rec.MessagesIn, MessagesOut: rec.MessagesOut, LastActivity: v.LastActivity.UTC(), Held: v.Held,
 	}
 }
 

@@ -24,13 +24,13 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/relay"
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
-	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
 // What clients and services are told when the gateway stops.
 const (
 	shutdownReason = "The gateway is shutting down"
 	causeShutdown  = "shutdown"
+	causeDrain     = "drain"
 )
 
 // Options are what a Server is made of. All but Admin are required.
@@ -184,13 +184,11 @@ func (s *Server) Shutdown(ctx context.Context) {
 	for _, l := range s.listeners {
 		l.ln.Close()
 	}
-	for _, ss := range s.Sessions.snapshot(0) {
-		if r := ss.relay.Load(); r != nil {
-			r.Close(websocket.GoingAway, shutdownReason, causeShutdown)
-		}
-	}
+	var closing sync.WaitGroup
+	closing.Go(func() { s.closeSessions(ctx) })
 	s.stopPolled(ctx)
 	s.drain(ctx) // a handshake under way may still become a session
+	closing.Wait()
 	select {
 	case <-s.Sessions.empty():
 	case <-ctx.Done():
@@ -208,16 +206,12 @@ const cutTimeout = 2 * time.Second
 // cutSessions resets the sessions that a stop has no more time for, and waits until each
 // has had its last word in the access log.
 func (s *Server) cutSessions() {
-	left := s.Sessions.snapshot(0)
-	if len(left) == 0 {
+	left := s.Sessions.Len()
+	if left == 0 {
 		return
 	}
-	s.Log.Warn("sessions cut at shutdown", "sessions", len(left))
-	for _, ss := range left {
-		if r := ss.relay.Load(); r != nil {
-			r.Cut(causeShutdown)
-		}
-	}
+	s.Log.Warn("sessions cut at shutdown", "sessions", left)
+	s.Sessions.Each(context.Background(), nil, 0, func(r *relay.Session) { r.Cut(causeShutdown) })
 	select {
 	case <-s.Sessions.empty():
 	case <-time.After(cutTimeout):

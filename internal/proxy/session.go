@@ -321,8 +321,8 @@ func (s *Server) abandon(x *exchange, ss *Session, up *upstreamConn, client net.
 }
 
 // Lost implements relay.Owner: what the client is told when its endpoint is gone.
-func (ss *Session) Lost(*relay.Session, string) relay.Verdict {
-	if ss.endpoint.Leaving() {
+func (ss *Session) Lost(_ *relay.Session, why string) relay.Verdict {
+	if why == causeDrain || ss.endpoint.Leaving() {
 		return relay.Verdict{Code: websocket.ServiceRestart, Reason: "The service instance is going away"}
 	}
 	return relay.Verdict{Code: websocket.Internal, Reason: "Connection to the service was lost"}

@@ -35,6 +35,7 @@ type SessionView struct {
 	ServiceURL       string
 	ServiceSessionID string
 	LastActivity     time.Time
+	Held             int64 // bytes that wait in this process for a peer that is slow to take them
 }
 
 // view reads a session without stopping its relay.
@@ -52,7 +53,7 @@ func (ss *Session) view() SessionView {
 	v.Record.BytesIn, v.Record.BytesOut = st.BytesIn, st.BytesOut
 	v.Record.MessagesIn, v.Record.MessagesOut = st.MessagesIn, st.MessagesOut
 	v.Record.Duration = time.Since(v.Record.Time)
-	v.LastActivity = st.LastActivity
+	v.LastActivity, v.Held = st.LastActivity, st.Held
 	return v
 }
 
