@@ -153,45 +153,41 @@ func (p *poller) poll() int {
 	return int(n)
 }
 
-// shortWait bounds how long a loop may wait without the scheduler's knowledge. A stop of the world sends it a signal, which
-// ends the wait.
-const shortWait = time.Millisecond
+// shortWait bounds how long a loop may wait without the scheduler's knowledge, in milliseconds. A stop of the world, and the
+// runtime's monitor after 10 ms, send it a signal, which ends the wait. It is longer than that so that its timer is
+// never the next one of the machine: to set that is costly on a virtual one.
+const shortWait = 20
+
+// brisk is how soon an event must come after a loop has gone to sleep for the next wait to be a short one.
+const brisk = 500 * time.Microsecond
 
 // sleep waits for events, for a wake, or for the next timer. While events come in quick succession the wait is as raw as
 // poll, and takes its place: each blocking call costs the scheduler's attention, and that of its monitor, which comes back
 // soon once it had to take the processor from a blocked thread.
 func (p *poller) sleep(l *Loop) int {
-	if p.brisk {
-		if n := p.nap(); n != 0 {
-			return max(n, 0)
-		}
-		p.brisk = false
-	}
 	now := time.Since(l.start)
 	ms := -1
 	if d := p.timers.timeout(now); d >= 0 {
 		ms = int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
 	}
+	if p.brisk {
+		short := shortWait
+		if ms >= 0 {
+			short = min(ms, shortWait)
+		}
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events)), batchSize, uintptr(short), 0, 0)
+		if errno == 0 && n > 0 {
+			return int(n)
+		}
+		p.brisk = false
+		return 0 // what is due is done before a longer wait
+	}
 	n, err := unix.EpollWait(p.epoll, p.events[:], ms)
 	if err != nil {
 		return 0 // EINTR
 	}
-	p.brisk = time.Since(l.start)-now < shortWait/2
+	p.brisk = time.Since(l.start)-now < brisk
 	return n
-}
-
-// nap waits for events for at most shortWait. Negative: it was interrupted.
-func (p *poller) nap() int {
-	wait := unix.NsecToTimespec(int64(shortWait))
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events)), batchSize, uintptr(unsafe.Pointer(&wait)), 0, 0)
-	switch errno {
-	case 0:
-		return int(n)
-	case unix.EINTR:
-		return -1
-	default:
-		return 0 // before Linux 5.11
-	}
 }
 
 // dispatch tells the stream that ev is for, if it still exists.
