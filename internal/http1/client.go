@@ -50,12 +50,14 @@ func (c *ClientConn) writeTimeout() time.Duration {
 }
 
 // Send begins a request: its head, as it goes on the wire, and as much of its body as is to leave with it, framed as the
-// head says, in one write. What is left of a body goes through [ClientConn.Writer] or [ClientConn.Upload].
-func (c *ClientConn) Send(head, body []byte) error {
+// head says, in one write. more: the head announces more of a body, which goes through [ClientConn.Writer] or
+// [ClientConn.Upload]. Where it never does, because the final answer came before a 100 (Continue), the connection is not
+// Reusable: the service may take the next request for that body.
+func (c *ClientConn) Send(head, body []byte, more bool) error {
 	c.served++
 	c.sawBytes, c.final, c.persist = false, false, false
 	c.out.start(&c.link, Framing{}, c.writeTimeout())
-	c.out.ended = true // until a Writer begins
+	c.out.ended = !more
 	if len(body) == 0 {
 		_, err := c.write(head, c.writeTimeout())
 		return c.out.fail(err)

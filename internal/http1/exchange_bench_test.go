@@ -75,7 +75,7 @@ func BenchmarkForward(b *testing.B) {
 		}
 		head = AppendRequestLine(head[:0], x.Request.Method, x.Request.PathQuery)
 		head = append(x.Request.Fields.Append(head), "\r\n"...)
-		if err := c.Send(head, nil); err != nil {
+		if err := c.Send(head, nil, false); err != nil {
 			b.Fatal(err)
 		}
 		if err := c.ReadResponse(x.Request.Method, &resp, time.Minute); err != nil {

@@ -240,11 +240,11 @@ func (g *gateway) exchange(r loop.Runner, x *Exchange, c *ClientConn, head, cont
 	defer x.Unwatch()
 	switch {
 	case whole && f.Kind != Chunked:
-		if err := c.Send(head, content); err != nil {
+		if err := c.Send(head, content, false); err != nil {
 			return err
 		}
 	case whole:
-		if err := c.Send(head, nil); err != nil {
+		if err := c.Send(head, nil, true); err != nil {
 			return err
 		}
 		w := c.Writer(f)
@@ -255,7 +255,7 @@ func (g *gateway) exchange(r loop.Runner, x *Exchange, c *ClientConn, head, cont
 			return err
 		}
 	default:
-		if err := c.Send(head, nil); err != nil {
+		if err := c.Send(head, nil, true); err != nil {
 			return err
 		}
 		u := c.Upload(r, x.Body(), f)

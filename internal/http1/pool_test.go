@@ -33,7 +33,7 @@ func idleConn(t *testing.T) (*ClientConn, net.Conn) {
 func serveOne(t *testing.T, c *ClientConn, far net.Conn, answer string) {
 	t.Helper()
 	_ = far.SetDeadline(time.Now().Add(longest))
-	if err := c.Send([]byte(getA), nil); err != nil {
+	if err := c.Send([]byte(getA), nil, false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadFull(far, make([]byte, len(getA))); err != nil {

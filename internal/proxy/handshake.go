@@ -85,7 +85,7 @@ func (x *exchange) openUpstream(conn net.Conn, ep *upstream.Endpoint, q *handsha
 // shake writes the request, and reads and judges the answer.
 func (x *exchange) shake(c *http1.ClientConn, q *handshakeRequest) (*upstreamConn, error) {
 	x.head = x.appendHandshake(x.head[:0], q)
-	if err := c.Send(x.head, nil); err != nil {
+	if err := c.Send(x.head, nil, false); err != nil {
 		return nil, err
 	}
 	for range maxInterim {

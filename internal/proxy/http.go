@@ -219,7 +219,7 @@ func (c *call) key() poolKey { return poolKey{c.x.run.Loop(), c.endpoint} }
 func (c *call) send() error {
 	x := c.x
 	x.head = c.appendHead(x.head[:0])
-	if err := c.conn.Send(x.head, c.content); err != nil {
+	if err := c.conn.Send(x.head, c.content, !c.whole); err != nil {
 		return err
 	}
 	if !c.whole && !x.request.Expect {

@@ -325,6 +325,29 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
+// TestExpectOwesBody refuses a body before it was sent. The service may still wait for it: the connection carries no
+// other client's request, which it would take for that body (RFC 9110, section 10.1.1).
+func TestExpectOwesBody(t *testing.T) {
+	addr := rawService(t, func(c net.Conn, br *bufio.Reader, head string) {
+		for owed, err := false, error(nil); err == nil; head, err = readHead(br) {
+			if owed {
+				t.Errorf("behind the head of a request whose body was not sent: %q", head)
+			}
+			owed = strings.Contains(head, "Expect")
+			_, _ = io.WriteString(c, "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+		}
+	})
+	g := startGateway(t, service{id: "svc", routes: restRoutes, endpoints: []string{addr}})
+	const start = "POST /svc/api/v1/x HTTP/1.1\r\nHost: gw\r\nExpect: 100-continue\r\n"
+	for range 8 { // more than there are loops: each keeps its own idle connections
+		for _, request := range []string{start + "Content-Length: 5\r\n\r\n", "GET /svc/api/v1/y HTTP/1.1\r\nHost: gw\r\n\r\n", start + "Transfer-Encoding: chunked\r\n\r\n"} {
+			if _, _, head := talk(t, g, request); !strings.HasPrefix(head, "HTTP/1.1 403 ") {
+				t.Fatalf("answer %q, want the service's 403", head)
+			}
+		}
+	}
+}
+
 func TestKeepsUpstreamConnections(t *testing.T) {
 	var dialled atomic.Int64
 	s := httptest.NewUnstartedServer(http.HandlerFunc(echoHandler))
