@@ -75,12 +75,14 @@ func (c *ClientConn) Writer(f Framing) *BodyWriter {
 }
 
 // ReadResponse reads the head of the next answer to the request, which had that method. After an interim answer (1xx) it
-// is called again; after a 101 comes [ClientConn.TakeOver]; else [ClientConn.Body] is next. Each wait for more of it is
-// at most wait; zero: for ever. An [Upload] that makes progress renews it. The error is an [*Error] for a head that is
-// malformed or too large, else what the connection says; see [ClientConn.Repeatable].
+// is called again; after a 101 comes [ClientConn.TakeOver]; else [ClientConn.Body] is next. The wait for its first byte is
+// at most wait, and so is the time from that to its last; zero: for ever. An [Upload] that makes progress renews it. The
+// error is an [*Error] for a head that is malformed or too large, else what the connection says; see
+// [ClientConn.Repeatable].
 func (c *ClientConn) ReadResponse(method string, r *Response, wait time.Duration) error {
 	c.answering(wait)
 	defer c.answering(0)
+	var until time.Time // of a head that has begun; zero: it has not
 	for from := 0; ; {
 		p := c.in.bytes()
 		if end, ok := HeadEnd(p, from); ok && end <= maxAnswerHead {
@@ -89,6 +91,12 @@ func (c *ClientConn) ReadResponse(method string, r *Response, wait time.Duration
 		}
 		if from = len(p); from >= maxAnswerHead {
 			return &Error{Status: 502, Reason: fmt.Sprintf("answer: head larger than %d bytes", maxAnswerHead)}
+		}
+		if from > 0 && wait > 0 {
+			if until.IsZero() {
+				until = time.Now().Add(wait)
+			}
+			wait = max(time.Until(until), 1)
 		}
 		c.in = c.in.room(max(readBuffer, min(2*from, maxAnswerHead)))
 		n, err := c.read(c.in.p[c.in.w:], wait)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
@@ -275,5 +276,19 @@ func TestBrokenAnswerIsNotEnded(t *testing.T) {
 		if rec := g.log.next(t); rec["status"] != 200.0 || rec["cause"] == nil {
 			t.Errorf("%s: line %v", name, rec)
 		}
+	}
+}
+
+// TestSlowAnswerHeadIsCut has a service that sends its head a byte at a time, for ever.
+func TestSlowAnswerHeadIsCut(t *testing.T) {
+	addr := rawService(t, func(c net.Conn, _ *bufio.Reader, _ string) {
+		_, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nX: ")
+		for tick := time.NewTicker(time.Millisecond); err == nil; <-tick.C {
+			_, err = io.WriteString(c, "x")
+		}
+	})
+	g := startGateway(t, service{id: "svc", routes: restRoutes, endpoints: []string{addr}, policy: func(p *route.Policy) { p.Timeouts.Response = 100 * time.Millisecond }})
+	if _, _, head := talk(t, g, "GET /svc/api/v1/x HTTP/1.1\r\nHost: gw\r\n\r\n"); !strings.HasPrefix(head, "HTTP/1.1 504 ") {
+		t.Errorf("%q, want 504", head)
 	}
 }
