@@ -176,10 +176,10 @@ func (x *exchange) appendForward(b []byte, prefix string) []byte {
 	return append(b, "\r\n"...)
 }
 
-// appendQuoted appends a value of a Forwarded parameter: a token as it is, anything else as a
+// appendQuoted appends a value of a Forwarded parameter: what is certainly a token as it is, anything else as a
 // quoted string (RFC 7239, section 4).
 func appendQuoted(b []byte, s string) []byte {
-	if s != "" && strings.Trim(s, harmless+"!#$%&'*+^`|~") == "" {
+	if isHarmless(s) {
 		return append(b, s...)
 	}
 	b = append(b, '"')
