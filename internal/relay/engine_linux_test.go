@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,39 +76,15 @@ func TestBothDieAtOnce(t *testing.T) {
 	}
 }
 
-// Sessions that come and go leave nothing behind.
+// Sessions that come and go leave nothing behind, however they went.
 func TestCycles(t *testing.T) {
-	cycles := 1000
+	cycles := 10_000
 	if testing.Short() {
-		cycles = 200
+		cycles = 500
 	}
-	run := func(n int) {
-		t.Run("", func(t *testing.T) {
-			for i := range n {
-				r := newRig(t, rigOptions{tlsClient: i%10 == 0, tlsUpstream: i%15 == 0, policy: relay.Policy{CloseTimeout: 20 * time.Millisecond}})
-				_, _ = r.client.Write(r.client.text("hello")[:rand.UintN(11)])
-				switch i % 4 {
-				case 0:
-					r.client.reset()
-				case 1:
-					r.upstream.reset()
-				case 2:
-					_ = r.client.Close()
-					_ = r.upstream.Close()
-				case 3:
-					r.session.Close(websocket.GoingAway, "", "test")
-					_ = r.client.Close()
-					_ = r.upstream.Close()
-				}
-				_ = r.client.Close()
-				_ = r.upstream.Close()
-				r.owner.result()
-			}
-		})
-	}
-	run(100) // pools, tables
+	cycle(t, 500) // pools, tables
 	fds, goroutines, heap := measure(t)
-	run(cycles)
+	cycle(t, cycles)
 	for end := time.Now().Add(patience); ; {
 		f, g, h := measure(t)
 		if f <= fds+2 && g <= goroutines+2 && h <= heap+256<<10 {
@@ -117,6 +95,43 @@ func TestCycles(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond) // the peers' runtime is still closing
 	}
+}
+
+// cycle opens and ends n sessions, a few at a time.
+func cycle(t *testing.T, n int) {
+	t.Run("", func(t *testing.T) {
+		var next atomic.Int64
+		var wg sync.WaitGroup
+		for range 32 {
+			wg.Go(func() {
+				for i := next.Add(1); i <= int64(n); i = next.Add(1) {
+					cycleOne(t, i)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func cycleOne(t *testing.T, i int64) {
+	r := newRig(t, rigOptions{tlsClient: i%10 == 0, tlsUpstream: i%15 == 0, policy: relay.Policy{CloseTimeout: 20 * time.Millisecond}})
+	_, _ = r.client.Write(r.client.text("hello")[:rand.UintN(11)])
+	switch i % 4 {
+	case 0:
+		r.client.reset()
+	case 1:
+		r.upstream.reset()
+	case 2:
+		_ = r.client.Close()
+		_ = r.upstream.Close()
+	case 3:
+		r.session.Close(websocket.GoingAway, "", "test")
+		_ = r.client.Close()
+		_ = r.upstream.Close()
+	}
+	_ = r.client.Close()
+	_ = r.upstream.Close()
+	r.owner.result()
 }
 
 func measure(t *testing.T) (fds, goroutines, heap int) {
