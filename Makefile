@@ -9,8 +9,9 @@ LINT := .tools/golangci-lint-$(LINT_VERSION)/golangci-lint
 INTEROP := FAIRLEAD_INTEROP=1 FAIRLEAD_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -v
 H2SPEC := .tools/h2spec
 FUZZTIME ?= 20s
+SOAK ?= 10m
 
-.PHONY: help build demo test lint bench interop http conformance fuzz
+.PHONY: help build demo test lint bench interop http conformance soak fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +48,9 @@ $(H2SPEC): interop/h2spec/go.mod interop/h2spec/go.sum
 
 conformance: build ## the WebSocket cases of the Zowe API Mediation Layer; needs Go alone
 	$(INTEROP) -timeout 3m -run '^TestZowe' ./interop/
+
+soak: build ## sessions of every kind for SOAK (10m): no byte may change, nothing may be left behind
+	FAIRLEAD_SOAK=$(SOAK) $(INTEROP) -timeout 24h -run '^TestSoak' ./interop/
 
 fuzz: ## every fuzz target for FUZZTIME (20s)
 	@set -e; for pkg in $$($(GO) list ./...); do \
