@@ -40,6 +40,7 @@ type Exchange struct {
 	out  BodyWriter
 	head []byte // scratch for heads
 
+	refused   bool // its head: what comes behind it is not known, and not read
 	interim   bool // a 100 has been sent
 	status    int  // of the final answer; 0: not begun
 	persist   bool // the connection serves another request, if all goes well
@@ -54,7 +55,7 @@ func (x *Exchange) reset(c *ServerConn) {
 	fields, head := x.Request.Fields, x.head
 	x.Request.Fields = fields[:0]
 	x.conn, x.head = c, head[:0]
-	x.interim, x.status, x.persist, x.brief = false, 0, false, false
+	x.refused, x.interim, x.status, x.persist, x.brief = false, false, 0, false, false
 	x.continued.Store(false)
 }
 
@@ -251,7 +252,7 @@ func (x *Exchange) Done() bool {
 		c.setLimit(c.now().Add(c.options.unreadTimeout()))
 		ended = x.body.discard(c.options.maxUnread())
 		c.setLimit(time.Time{})
-	case !x.persist && x.Request.Close && ended && len(c.in.bytes()) == 0:
+	case !x.persist && x.Request.Close && !x.refused && ended && len(c.in.bytes()) == 0:
 		_ = c.Close() // the client expects it, and is not sending
 		return false
 	}

@@ -162,7 +162,7 @@ func (c *ServerConn) begin(head []byte) (*Exchange, error) {
 	x := c.newExchange()
 	err := ParseRequest(string(head), &x.Request)
 	if err != nil {
-		x.Request.Body, x.Request.Close = Framing{}, true
+		x.Request.Body, x.Request.Close, x.refused = Framing{}, true, true
 		c.last.Store(true)
 	}
 	x.body.start(&c.link, &c.in, x.Request.Body, c.options.bodyTimeout())
@@ -174,7 +174,7 @@ func (c *ServerConn) begin(head []byte) (*Exchange, error) {
 
 func (c *ServerConn) refuse(why *Error) (*Exchange, error) {
 	x := c.newExchange()
-	x.Request = Request{Fields: x.Request.Fields[:0], Close: true, Minor: 1}
+	x.Request, x.refused = Request{Fields: x.Request.Fields[:0], Close: true, Minor: 1}, true
 	x.body.start(&c.link, &c.in, Framing{}, c.options.bodyTimeout())
 	c.last.Store(true)
 	return x, why
