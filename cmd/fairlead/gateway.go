@@ -31,6 +31,7 @@ import (
 type gateway struct {
 	started   *config.Config // constant: what addresses and directories were taken from
 	log       *slog.Logger
+	logQueue  *logQueue // of log
 	level     *slog.LevelVar
 	accessLog *accesslog.Logger
 	registry  *eureka.Registry // nil: off
@@ -55,7 +56,7 @@ type gateway struct {
 func startGateway(c *config.Config, stdout, stderr io.Writer) (*gateway, error) {
 	g := &gateway{started: c, config: c, level: new(slog.LevelVar), failed: make(chan error, 1)}
 	g.level.Set(c.Log.SlogLevel())
-	g.log = newLogger(stderr, c.Log.Format, g.level)
+	g.logQueue, g.log = openLogQueue(stderr, c.Log.Format, g.level)
 	if err := g.build(c, stdout); err != nil {
 		g.release()
 		return nil, err

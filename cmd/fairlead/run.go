@@ -119,6 +119,7 @@ func (g *gateway) release() {
 			g.log.Error("access log not finished", "err", err)
 		}
 	}
+	g.logQueue.Close()
 }
 
 // reopen begins new log files after a rotation.
