@@ -259,12 +259,16 @@ func (w *waiting) end() {
 	w.gone()
 }
 
-// gone is the end of the connection here.
+// gone is the end of the connection here. It counts as long as it has a descriptor and perhaps the last bytes of an answer.
 func (w *waiting) gone() {
 	if !w.open {
 		return
 	}
 	w.open, w.part = false, nil
+	w.c.OnClosed(w.uncount)
+}
+
+func (w *waiting) uncount() {
 	w.front.open.Add(-1)
 	if w.front.Closed != nil {
 		w.front.Closed()

@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -9,8 +10,11 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead-gateway/fairlead/internal/loop"
 )
@@ -167,5 +171,76 @@ func TestFrontPreface(t *testing.T) {
 	closed.Wait()
 	if f.Open() != 0 {
 		t.Errorf("%d open", f.Open())
+	}
+}
+
+// A Front that stops still has a connection whose client takes the last of its answer: who ends the process waits for that.
+func TestFrontCountsWhatIsStillSent(t *testing.T) {
+	t.Setenv("FAIRLEAD_ENGINE", "")
+	e := loop.Open(loop.Options{Loops: 1})
+	t.Cleanup(e.Close)
+	small := func(option int) func(_, _ string, c syscall.RawConn) error {
+		return func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, 4096) })
+		}
+	}
+	ln, err := (&net.ListenConfig{Control: small(unix.SO_SNDBUF)}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	body := make([]byte, 1<<20+32<<10) // its last part fits what a loop keeps for a slow reader
+	served, closed := make(chan bool, 1), make(chan struct{})
+	f := &Front{
+		Serve: func(_ loop.Runner, x *Exchange, _ error) bool {
+			_ = x.Reply(&Answer{Status: 200}, body)
+			again := x.Done()
+			served <- again
+			return again
+		},
+		Closed: func() { close(closed) },
+	}
+	l, err := e.Listen(ln.(*net.TCPListener), loop.ListenOptions{
+		Accept: f.Accept, Admit: func(netip.AddrPort) bool { return true },
+		Failed: func(_ netip.AddrPort, err error) { t.Error(err) },
+		TLS:    certificate(t), HandshakeTimeout: patience,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	inner, err := (&net.Dialer{Control: small(unix.SO_RCVBUF)}).DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := tls.Client(inner, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // both ends are ours
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	got := 0
+	for buf, over := make([]byte, 512), false; !over; {
+		n, err := c.Read(buf)
+		if got += n; err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case again := <-served:
+			if over = true; !again {
+				t.Error("the connection does not go on")
+			}
+		default:
+		}
+	}
+	e.Each(f.Stop)
+	if n := f.Open(); n != 1 {
+		t.Errorf("%d open connections, though the answer has not left", n)
+	}
+	rest, err := io.Copy(io.Discard, c)
+	if err != nil || got+int(rest) < len(body) {
+		t.Errorf("%d bytes: %v", got+int(rest), err)
+	}
+	<-closed
+	if n := f.Open(); n != 0 {
+		t.Errorf("%d open connections", n)
 	}
 }
