@@ -14,7 +14,8 @@ type ListenOptions struct {
 	// Admit is asked before anything is done with a connection; false: it is closed. Required.
 	Admit func(peer netip.AddrPort) bool
 	// Failed is told once of a connection that Admit has let in and that never comes to Accept, and, with no peer, of a pause
-	// in accepting. Required.
+	// in accepting. After a handshake it is in a fiber, and the connection in a tls.RecordHeaderError can still be written
+	// to. Required.
 	Failed func(peer netip.AddrPort, why error)
 
 	// Before is given each connection before its first byte is read, in a fiber, to read what stands before TLS and HTTP (the

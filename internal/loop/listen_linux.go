@@ -264,8 +264,8 @@ func (c *Conn) handshakeAsServer(ln *Listener) {
 		w := &wrapped{conn: c}
 		tc := tls.Server(w, opts.TLS)
 		if err := tc.Handshake(); err != nil {
-			_ = c.Close()
 			opts.Failed(c.peer, err)
+			_ = c.Close()
 			return
 		}
 		if opts.Elsewhere != nil && tc.ConnectionState().NegotiatedProtocol != "" && tc.ConnectionState().NegotiatedProtocol != "http/1.1" {

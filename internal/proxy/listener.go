@@ -216,25 +216,36 @@ func (s *Server) drain(ctx context.Context) {
 	} else {
 		s.quiet = quiet
 	}
+	var idle []net.Conn
 	for c := range s.open {
 		if c.state.CompareAndSwap(connIdle, connEnded) {
-			_ = c.conn.Close()
+			idle = append(idle, c.conn)
 		}
 	}
 	s.mu.Unlock()
+	closeAll(idle)
 	select {
 	case <-quiet:
 		return
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
-	s.Log.Warn("connections cut at shutdown", "connections", len(s.open))
+	left := make([]net.Conn, 0, len(s.open))
 	for c := range s.open {
-		_ = c.conn.Close()
+		left = append(left, c.conn)
 	}
 	s.mu.Unlock()
+	s.Log.Warn("connections cut at shutdown", "connections", len(left))
+	closeAll(left)
 	select {
 	case <-quiet:
 	case <-time.After(cutTimeout):
+	}
+}
+
+// closeAll closes connections beside each other: under TLS each may take seconds to say goodbye to a client that reads nothing.
+func closeAll(conns []net.Conn) {
+	for _, c := range conns {
+		go c.Close()
 	}
 }

@@ -64,7 +64,7 @@ func (s *Server) poll(l *listener) (bool, error) {
 				s.Log.Warn("not accepted", "listener", l.config.Name, "err", why)
 				return
 			}
-			s.release()
+			defer s.release()
 			s.connFailed(l, peer, why)
 		},
 		TLS: l.tls, HandshakeTimeout: headTimeout,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -308,5 +309,40 @@ func TestRefusedHeadLingers(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// Who speaks HTTP where TLS is due is told so.
+func TestPlainHTTPWhereTLSIsDue(t *testing.T) {
+	g := startGateway(t)
+	c, err := net.Dial("tcp", g.https)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(wait))
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	answer, err := io.ReadAll(c)
+	if err != nil || !strings.HasSuffix(string(answer), "Client sent an HTTP request to an HTTPS server.\n") {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
+// A panic where an answer is made beside the loop costs its connection, and no other.
+func TestPanicBesideTheLoop(t *testing.T) {
+	g := startGateway(t)
+	g.Admin = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("oops") })
+	g.settings(t, func(*Reloadable) {}) // so that the loops see it
+	for range 2 {
+		c, err := net.Dial("tcp", g.http)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(wait))
+		_, _ = io.WriteString(c, "GET /application/health HTTP/1.1\r\nHost: a\r\n\r\n")
+		if answer, _ := io.ReadAll(c); len(answer) > 0 {
+			t.Errorf("%q", answer)
+		}
+		c.Close()
 	}
 }
