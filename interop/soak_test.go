@@ -16,7 +16,7 @@ import (
 const (
 	soakGrowth     = 8 << 20 // bytes of resident memory
 	soakFiles      = 4       // descriptors
-	soakGoroutines = 100 // threads and fibers that wait included
+	soakGoroutines = 100     // threads and fibers that wait included
 )
 
 // soakRate bounds the sessions that are opened in a second: each closed connection keeps its port for a minute.
