@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -391,4 +392,7 @@ func script(t testing.TB, steps ...func(p *peer)) string {
 // softly lets a helper goroutine fail its test.
 type softly struct{ testing.TB }
 
-func (s softly) Fatalf(format string, args ...any) { s.Errorf("service: "+format, args...) }
+func (s softly) Fatalf(format string, args ...any) {
+	s.Errorf("service: "+format, args...)
+	runtime.Goexit()
+}

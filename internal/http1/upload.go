@@ -50,17 +50,18 @@ func (u *Upload) run(loop.Runner) {
 func (u *Upload) Stop(r loop.Runner) error {
 	b := bodyOf(u.src)
 	stopped := !u.over.Load()
+	cut := stopped && b != nil && !b.Ended() // else nothing more is read
 	if stopped {
-		if b != nil {
+		if cut {
 			b.link.cut(errStopped, true, false)
-		} else if s, ok := u.src.(interface{ Stop(error) }); ok {
+		} else if s, ok := u.src.(interface{ Stop(error) }); ok && b == nil {
 			s.Stop(errStopped)
 		}
 		u.c.cut(errStopped, false, true)
 	}
 	u.gate.Wait(r)
 	if stopped {
-		if b != nil {
+		if cut {
 			b.link.mend(true, false)
 		}
 		if u.err == nil { // it was about to end anyway

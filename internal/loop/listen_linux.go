@@ -18,9 +18,13 @@ const (
 	acceptsPerTurn = 64
 	// acceptPause is how long nothing is accepted after a failure, such as having no descriptor left.
 	acceptPause = 100 * time.Millisecond
+	// maxHandshakes bounds the TLS handshakes that one loop has under way, at 10 to 30 KB each. More wait in the backlog.
+	maxHandshakes = 4096
 	// uneven is how many more connections than another a loop may have before it gives one away, beside a tenth.
 	uneven = 16
 )
+
+var errHandshakes = errors.New("too many TLS handshakes are under way")
 
 // A Listener accepts connections for the loops of an Engine.
 type Listener struct {
@@ -178,6 +182,10 @@ func (a *acceptor) end() {
 // accept takes what has come.
 func (a *acceptor) accept() {
 	for range acceptsPerTurn {
+		if a.ln.opts.TLS != nil && a.l.p.load.Load() >= maxHandshakes {
+			a.pause(errHandshakes)
+			return
+		}
 		fd, peer, errno := rawAccept(a.ln.fd)
 		switch errno {
 		case 0:

@@ -99,7 +99,14 @@ func (s *Server) serveRequests(c *clientConn) {
 func (s *Server) serveExchange(c *clientConn, hx *http1.Exchange, bad error, run loop.Runner) bool {
 	x := exchanges.Get().(*exchange)
 	x.client, x.body, x.run, x.conn, x.request, x.h1 = hx, hx.Body(), run, c, &hx.Request, hx
+	whole := false
+	defer func() {
+		if !whole {
+			s.wreck(x)
+		}
+	}()
 	s.serve(x, bad)
+	whole = true
 	taken := x.taken
 	x.free()
 	return !taken && hx.Done()

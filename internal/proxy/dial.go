@@ -14,11 +14,14 @@ import (
 
 // dial connects to ep, TLS handshake included, until deadline; connecting alone has the route's own bound. The
 // wait ends early if the client goes.
-func (x *exchange) dial(p *route.Policy, ep *upstream.Endpoint, deadline time.Time) (net.Conn, error) {
+func (x *exchange) dial(p *route.Policy, ep *upstream.Endpoint, deadline time.Time) (conn net.Conn, err error) {
 	if l := x.run.Loop(); l != nil {
-		return x.dialOn(l, p, ep, deadline)
+		conn, err = x.dialOn(l, p, ep, deadline)
+	} else {
+		conn, err = x.dialAway(p, ep, deadline)
 	}
-	return x.dialAway(p, ep, deadline)
+	x.service = conn
+	return conn, err
 }
 
 // dialAway is dial in a goroutine.

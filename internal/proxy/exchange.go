@@ -3,6 +3,8 @@ package proxy
 import (
 	"crypto/tls"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
@@ -86,6 +89,11 @@ type exchange struct {
 	gone  func(error) // leash.end
 	call  call        // of a plain request
 
+	// What a panic would leave behind; see wreck.
+	service net.Conn           // to the service, nil once it belongs to somebody else
+	slot    *upstream.Endpoint // on which a session's place is taken
+	session *Session           // listed, and not yet the relay's
+
 	offer      *websocket.Offer // what the client's handshake asks for; nil for a plain request
 	serviceURL string           // where a session goes, redacted
 	taken      bool             // the connection belongs to a session, or is closed
@@ -113,9 +121,25 @@ func (x *exchange) free() {
 	x.client, x.body, x.run, x.conn, x.request, x.h1 = nil, nil, nil, nil, nil, nil
 	x.table, x.settings, x.origin, x.offer, x.call = nil, nil, origin{}, nil, call{}
 	x.path, x.query, x.target, x.hops, x.serviceURL = "", "", "", "", ""
+	x.service, x.slot, x.session = nil, nil, nil
 	x.record, x.named, x.upgrade, x.trailers, x.taken = accesslog.Record{}, false, false, false, false
 	x.head, x.kinds, x.answerKinds, x.call.answer.Fields = head[:0], kinds[:0], answerKinds[:0], fields[:0]
 	exchanges.Put(x)
+}
+
+// wreck gives back what an exchange held that a panic has ended. Whoever runs it ends the client's connection.
+func (s *Server) wreck(x *exchange) {
+	if x.service != nil {
+		_ = x.service.Close()
+	}
+	if x.slot != nil {
+		x.slot.Release()
+	}
+	if x.session != nil { // a plain request has its line by now
+		s.Sessions.remove(x.session)
+		x.record.Status, x.record.Cause = http.StatusInternalServerError, "panic"
+		s.log(x)
+	}
 }
 
 // closeAfter makes this exchange the last of its connection, where a connection has one at a time.

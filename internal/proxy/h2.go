@@ -58,7 +58,14 @@ func (s *Server) serveStream(c *clientConn, w http.ResponseWriter, r *http.Reque
 	h.in = h2Body{r: r, rc: h.rc}
 	x := exchanges.Get().(*exchange)
 	x.client, x.body, x.run, x.conn, x.request, x.h1 = h, &h.in, loop.Goroutines, c, requestOf(r), nil
+	whole := false
+	defer func() {
+		if !whole {
+			s.wreck(x)
+		}
+	}()
 	s.serve(x, checkStream(r))
+	whole = true
 	complete := h.finished
 	x.free()
 	h.in.free()

@@ -193,6 +193,7 @@ func (c *call) connect() error {
 	x := c.x
 	if !c.fresh {
 		if c.conn = x.settings.pool.Get(c.key()); c.conn != nil {
+			x.service = c.conn.Conn()
 			c.pooled = true
 			c.conn.SetLimit(c.until)
 			return nil
@@ -379,7 +380,7 @@ func (c *call) giveBack() {
 	} else {
 		_ = c.conn.Close()
 	}
-	c.conn = nil
+	c.conn, c.x.service = nil, nil
 }
 
 // pass sends the answer: whole in one write if it has come whole, else its head before what is to come.

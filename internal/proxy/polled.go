@@ -110,6 +110,10 @@ func (s *Server) leaveTo(c *clientConn, protocol string) {
 		s.track(c)
 		defer s.untrack(c)
 		defer s.recovered(c)
+		if s.stopping.Load() { // drain may have looked before it was tracked
+			_ = c.conn.Close()
+			return
+		}
 		if protocol == "h2" {
 			s.serveHTTP2(c)
 		} else {

@@ -52,8 +52,10 @@ func (s *Server) startSession(x *exchange) {
 		s.refuse(x, overLimit(which), policy)
 		return
 	}
+	x.session = ss
 	up, err := s.connect(x, &m, ss, checked)
 	if err != nil {
+		x.session = nil
 		s.Sessions.remove(ss)
 		s.refuse(x, failed(err, x.target, m.ServiceID), policy)
 		return
@@ -72,7 +74,8 @@ func (s *Server) startSession(x *exchange) {
 	upstreamSide := relay.Side{Stream: loop.Attach(l, up.conn), Head: up.head, Deflate: deflate}
 	shared := s.relayPolicy(policy)
 	s.started.Add(1)
-	l.Post(func() { // on the loop, so that the session is listed before its first byte moves
+	x.service, x.slot, x.session = nil, nil, nil // the relay's
+	l.Post(func() {                              // on the loop, so that the session is listed before its first byte moves
 		r := relay.Start(l, clientSide, upstreamSide, shared, ss)
 		ss.relay.Store(r)
 		if s.stopping.Load() { // the stop may have passed its list before this session was on it
@@ -152,11 +155,12 @@ func (s *Server) connect(x *exchange, m *route.Match, ss *Session, checked bool)
 		if none != nil {
 			return nil, cmp.Or(err, none)
 		}
-		ss.endpoint = ep
+		ss.endpoint, x.slot = ep, ep
 		x.record.Instance, x.record.Backend = ep.ID, ep.Address()
 		if up, err = x.attempt(m.Policy, ep, q); err == nil {
 			return up, nil
 		}
+		x.slot = nil
 		ep.Release()
 		if gone := x.leash.ended(); gone != nil {
 			return nil, gone
@@ -314,6 +318,7 @@ func (s *Server) abandon(x *exchange, ss *Session, up *upstreamConn, client net.
 	_ = up.conn.SetDeadline(time.Now().Add(time.Second))
 	_, _ = up.conn.Write(websocket.AppendClose(nil, &mask, websocket.GoingAway, "client gone"))
 	up.conn.Close()
+	x.service, x.slot, x.session = nil, nil, nil
 	ss.endpoint.Release()
 	s.Sessions.remove(ss)
 	x.record.Status, x.record.Cause, x.record.ClosedBy = statusClientGone, errClientGone.Error(), relay.Client.String()

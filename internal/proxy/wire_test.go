@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
@@ -344,5 +346,23 @@ func TestPanicBesideTheLoop(t *testing.T) {
 			t.Errorf("%q", answer)
 		}
 		c.Close()
+	}
+}
+
+// What an exchange held when a panic ended it is given back, and a handshake has its line.
+func TestWreck(t *testing.T) {
+	g := startGateway(t)
+	ours, theirs := net.Pipe()
+	ep := new(upstream.Endpoint)
+	ep.Acquire()
+	ss := &Session{id: uuid.New(), routeID: "r"}
+	g.Sessions.add(ss, 0, 0)
+	g.wreck(&exchange{service: ours, slot: ep, session: ss})
+	_ = theirs.SetDeadline(time.Now().Add(wait))
+	if _, err := theirs.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the connection to the service: %v", err)
+	}
+	if ep.Sessions() != 0 || g.Sessions.Len() != 0 {
+		t.Errorf("%d places taken, %d sessions", ep.Sessions(), g.Sessions.Len())
 	}
 }
