@@ -38,7 +38,7 @@ bench: build ## the numbers of bench/README.md, beside nginx and HAProxy
 
 interop: build ## the built gateway with services and clients that others wrote
 	interop/prepare
-	$(INTEROP) -timeout 12m -skip '^TestHTTP' ./interop/
+	$(INTEROP) -timeout 12m -skip '^Test(HTTP|Soak)' ./interop/
 
 http: build $(H2SPEC) ## the built gateway's HTTP: clients of others, h2spec, hostile bytes, gigabytes
 	FAIRLEAD_H2SPEC=$(CURDIR)/$(H2SPEC) $(INTEROP) -timeout 8m -run '^TestHTTP' ./interop/
