@@ -111,16 +111,6 @@ func h2Attacks() []h2Attack {
 	return list
 }
 
-// pending skips what is known to be wrong, unless PENDING is set.
-func pending(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("PENDING") == "" {
-		t.Skip("not yet right (PENDING=1 runs it): " + why)
-	}
-}
-
-var h2Pending = []string{"two lengths", "a list of lengths", "a bad length", "a long length"}
-
 // TestHTTP2Attacks holds the gateway to the law of TestHTTPAttacks, for clients that speak HTTP/2: with TLS, and with
 // prior knowledge.
 func TestHTTP2Attacks(t *testing.T) {
@@ -128,9 +118,6 @@ func TestHTTP2Attacks(t *testing.T) {
 	for _, secure := range []bool{true, false} {
 		for i, tc := range h2Attacks() {
 			t.Run(fmt.Sprintf("TLS %v %s", secure, tc.name), func(t *testing.T) {
-				if slices.Contains(h2Pending, tc.name) {
-					pending(t, "HTTP/2 heads are looked at less closely than those of HTTP/1.1")
-				}
 				id := fmt.Sprintf("stream%d%vx", i, secure)
 				got, err := a.stream(tc, id, secure)
 				if err != nil {

@@ -210,6 +210,9 @@ func TestMalformedStreams(t *testing.T) {
 		"method":            {method: "GET / HTTP/1.1 X:"},
 		"absolute":          {path: "http://gw/svc/api/v1/x"},
 		"no slash":          {path: "svc/api/v1/x"},
+		"a list of lengths": {method: "POST", more: [2]string{"content-length", "5, 5"}},
+		"a signed length":   {method: "POST", more: [2]string{"content-length", "+5"}},
+		"a long length":     {method: "POST", more: [2]string{"content-length", "18446744073709551621"}},
 		"dots":              {path: "/svc/api/v1/%2e%2e/x"},
 	} {
 		status := streamStatus(t, g, cmp.Or(c.method, "GET"), cmp.Or(c.authority, "gw"), cmp.Or(c.path, "/svc/api/v1/x"), c.more)

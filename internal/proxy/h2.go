@@ -77,7 +77,7 @@ func (s *Server) serveStream(c *clientConn, w http.ResponseWriter, r *http.Reque
 // checkStream says what is wrong with a request whose parts become the request line and the Host of HTTP/1.1 on its way to a
 // service, and that net/http has let through; nil: nothing.
 func checkStream(r *http.Request) error {
-	hosts := r.Header["Host"]
+	hosts, lengths := r.Header["Host"], r.Header["Content-Length"]
 	switch {
 	case strings.Trim(r.Method, harmless+"!#$%&'*+^`|~") != "":
 		return &http1.Error{Status: http.StatusBadRequest, Reason: "method: no token"}
@@ -85,8 +85,20 @@ func checkStream(r *http.Request) error {
 		return &http1.Error{Status: http.StatusBadRequest, Reason: "authority: not a host with a port or without"}
 	case len(hosts) > 1 || len(hosts) == 1 && !strings.EqualFold(hosts[0], r.Host):
 		return &http1.Error{Status: http.StatusBadRequest, Reason: "Host: not that of the authority"}
+	case len(lengths) > 1 || len(lengths) == 1 && !isLength(lengths[0]):
+		// RFC 9113, section 8.1.1. The server below takes most of them for no length at all.
+		return &http1.Error{Status: http.StatusBadRequest, Reason: "Content-Length: not one number"}
 	}
 	return nil
+}
+
+// isLength tells whether s is a Content-Length: digits alone, and no more than an int64 holds.
+func isLength(s string) bool {
+	if s == "" || s[0] == '+' || s[0] == '-' {
+		return false
+	}
+	_, err := strconv.ParseInt(s, 10, 64)
+	return err == nil
 }
 
 // requestOf is r as the pipeline wants it. The order of names is lost in net/http's map: it is that of the alphabet.
