@@ -163,10 +163,10 @@ func (p *soakPeer) echo() (int64, error) {
 		switch first & 15 {
 		case opClose:
 			if err := <-sent; err != nil || got != total || len(payload) != 2 || endian.BigEndian.Uint16(payload) != 1000 {
-				return got, fmt.Errorf("closed with %x after %d of %d bytes: %v", payload, got, total, err)
+				return got, fmt.Errorf("closed with %x after %d of %d bytes: %w", payload, got, total, err)
 			}
 			if _, err := p.in.ReadByte(); !errors.Is(err, io.EOF) {
-				return got, fmt.Errorf("after the Close: %v", err)
+				return got, fmt.Errorf("after the Close: %w", err)
 			}
 			return got, nil
 		case opPong:
