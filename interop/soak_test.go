@@ -61,6 +61,9 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	first, last := samples[1], samples[rounds-1]
+	for _, m := range samples[max(2, rounds/2):] { // garbage may wait for its collector in one pause, but not in all
+		last.memory = min(last.memory, m.memory)
+	}
 	if last.memory-first.memory > soakGrowth {
 		t.Errorf("memory has grown from %d to %d KiB", first.memory>>10, last.memory>>10)
 	}
