@@ -14,7 +14,7 @@ func TestLogQueue(t *testing.T) {
 	q, log := openLogQueue(w, "", slog.LevelInfo)
 	line := strings.Repeat("x", 1000)
 	for range 3 * maxQueued / len(line) {
-		log.Info(line)
+		log.Info(line) //nolint:sloglint // each line is told apart
 	}
 	read := make(chan struct{})
 	var got bytes.Buffer

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -359,7 +360,7 @@ func TestWreck(t *testing.T) {
 	g.Sessions.add(ss, 0, 0)
 	g.wreck(&exchange{service: ours, slot: ep, session: ss})
 	_ = theirs.SetDeadline(time.Now().Add(wait))
-	if _, err := theirs.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the connection to the service: %v", err)
 	}
 	if ep.Sessions() != 0 || g.Sessions.Len() != 0 {
