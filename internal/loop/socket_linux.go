@@ -199,6 +199,9 @@ func (s *socket) CloseWrite() error {
 	return nil
 }
 
+// Plain tells that nothing but what was written goes over the wire: Close needs no other word before it.
+func (s *socket) Plain() bool { return s.tls == nil }
+
 func (s *socket) Close() { s.end(false) }
 
 func (s *socket) Abort() { s.end(true) }

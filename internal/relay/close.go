@@ -341,6 +341,10 @@ func (x *side) settle() {
 	}
 	if x.finDue() {
 		x.set(flagFIN | flagShut)
+		if x.finished() {
+			x.close()
+			return
+		}
 		if err := x.stream.CloseWrite(); err != nil {
 			x.die()
 		}
@@ -353,6 +357,17 @@ func (x *side) settle() {
 func (x *side) close() {
 	x.set(flagGone)
 	x.stream.Close()
+}
+
+// finished reports whether the client's connection can be closed at once, without FIN and a wait for its own: the Closes
+// have crossed, after which no peer may send (RFC 6455, section 5.5.1), all that came has been read, and all that goes is
+// with the kernel. Not under TLS: its close_notify would come to a closed socket, and the answer to that is a reset.
+func (x *side) finished() bool {
+	if x.by() != Client || !x.has(flagCloseIn) || !x.has(flagCloseOut) || x.has(flagReadable|flagEarly|flagDead) || x.stream.Queued() > 0 {
+		return false
+	}
+	p, ok := x.stream.(interface{ Plain() bool })
+	return ok && p.Plain()
 }
 
 // finDue reports whether it is time to send FIN to x.
