@@ -40,6 +40,7 @@ type offer struct {
 	gatewayURL string // normalised
 	serviceURL string // normalised
 	policy     route.Policy
+	cors       bool
 	problems   []string
 	refused    bool
 }
@@ -106,6 +107,9 @@ func (t translation) route(base route.Route, id string, offers []offer) route.Ro
 		r.Problems = append(r.Problems, fmt.Sprintf("instance %s: policy %s: it may not loosen what the operator set", won.instance.ID, field))
 	}
 	r.Policy = &policy
+	r.CORS = won.cors
+	_, listed := won.instance.Metadata[keyCORSOrigins]
+	r.CORSAnyone = won.cors && !listed && len(policy.WebSocket.AllowedOrigins) == 0 && len(t.operator.WebSocket.AllowedOrigins) == 0
 	r.Target = won.serviceURL
 	r.Prefixes = prefixes(r.ServiceID, r.GatewayURL)
 	return r
@@ -238,8 +242,10 @@ func (o *offer) readPolicy() {
 }
 
 // readCORS reads the origins that Zowe's CORS metadata allows. They add to the gateway's own
-// origin, unless apiml.corsEnabled is false; corsEnabled alone adds nothing.
+// origin, unless apiml.corsEnabled is false. Where that is true the gateway answers CORS for the service; for WebSocket
+// corsEnabled alone adds nothing.
 func (o *offer) readCORS() {
+	o.cors = strings.EqualFold(strings.TrimSpace(o.instance.Metadata[keyCORSEnabled]), "true")
 	list, ok := o.instance.Metadata[keyCORSOrigins]
 	if !ok || strings.EqualFold(strings.TrimSpace(o.instance.Metadata[keyCORSEnabled]), "false") {
 		return

@@ -353,6 +353,28 @@ func TestOriginsFromCORS(t *testing.T) {
 	}
 }
 
+// The gateway answers CORS where that was asked for, and for pages of any origin only where nobody has named some.
+func TestCORSOfRoutes(t *testing.T) {
+	for _, tt := range []struct {
+		operator     []string
+		metadata     []string
+		cors, anyone bool
+	}{
+		{nil, nil, false, false},
+		{nil, []string{keyCORSOrigins, "https://a.test"}, false, false},
+		{nil, []string{keyCORSEnabled, "true"}, true, true},
+		{nil, []string{keyCORSEnabled, " TRUE ", keyCORSOrigins, "https://a.test"}, true, false},
+		{nil, []string{keyCORSEnabled, "true", keyCORSOrigins, "no origin"}, true, false},
+		{[]string{"https://a.test"}, []string{keyCORSEnabled, "true"}, true, false},
+	} {
+		operator := route.Policy{WebSocket: route.WebSocket{AllowedOrigins: tt.operator}}
+		r := translated(operator, upAt(1, ws("/ws", tt.metadata...)...))[1]
+		if r.CORS != tt.cors || r.CORSAnyone != tt.anyone {
+			t.Errorf("%q, %q: %v, %v", tt.operator, tt.metadata, r.CORS, r.CORSAnyone)
+		}
+	}
+}
+
 // FuzzRoutes holds the translation to: whatever is registered, the table has no problem with what
 // is served, each prefix leads to its route, and what goes to the service is a clean path.
 func FuzzRoutes(f *testing.F) {

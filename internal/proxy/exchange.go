@@ -84,6 +84,8 @@ type exchange struct {
 	upgrade     bool        // there is an Upgrade field
 	trailers    bool        // TE says that the client takes trailers
 
+	allowOrigin string // Access-Control-Allow-Origin of the answer; "": the gateway does not say it
+
 	head  []byte      // scratch for the head that goes to a service
 	leash leash       // ends the wait for a service
 	gone  func(error) // leash.end
@@ -121,7 +123,7 @@ func (x *exchange) free() {
 	x.client, x.body, x.run, x.conn, x.request, x.h1 = nil, nil, nil, nil, nil, nil
 	x.table, x.settings, x.origin, x.offer, x.call = nil, nil, origin{}, nil, call{}
 	x.path, x.query, x.target, x.hops, x.serviceURL = "", "", "", "", ""
-	x.service, x.slot, x.session = nil, nil, nil
+	x.service, x.slot, x.session, x.allowOrigin = nil, nil, nil, ""
 	x.record, x.named, x.upgrade, x.trailers, x.taken = accesslog.Record{}, false, false, false, false
 	x.head, x.kinds, x.answerKinds, x.call.answer.Fields = head[:0], kinds[:0], answerKinds[:0], fields[:0]
 	exchanges.Put(x)

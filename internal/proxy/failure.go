@@ -159,6 +159,13 @@ func failed(err error, target, serviceID string) *failure {
 	}
 }
 
+func originRefused() *failure {
+	return &failure{
+		status: http.StatusForbidden, cause: "origin refused", http: true,
+		message: ErrorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "Invalid CORS request: the Origin is not allowed for this route"),
+	}
+}
+
 func methodNotAllowed() Message {
 	return ErrorMessage("ZWEAO405E", "org.zowe.apiml.common.methodNotAllowed", "The request method has been disabled and cannot be used for the requested resource.")
 }

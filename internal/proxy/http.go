@@ -62,6 +62,9 @@ func (s *Server) serveHTTP(x *exchange) {
 		s.redirect(x, http.StatusFound, location)
 		return
 	}
+	if s.checkCORS(x, &m) {
+		return
+	}
 	checked, err := s.authenticate(x, m.Policy)
 	if err != nil {
 		s.fail(x, failed(err, x.target, m.ServiceID))
@@ -102,6 +105,7 @@ func (s *Server) fail(x *exchange, f *failure) {
 	fields := append(http1.Fields{{Name: "X-Request-Id", Value: x.record.RequestID}}, f.fields...)
 	fields.Add("Content-Type", "application/json")
 	fields.Add("X-Content-Type-Options", "nosniff")
+	fields = x.corsFields(fields)
 	_ = x.Reply(&http1.Answer{Status: f.status, Fields: fields}, f.message.document()) // the client is gone if this fails
 }
 
@@ -335,6 +339,7 @@ func (s *Server) relayAnswer(c *call) {
 			fields.Set("Location", to)
 		}
 	}
+	fields = x.corsFields(fields)
 	a.Fields = fields // their array is used again
 	x.record.Status = a.Status
 	c.reply = http1.Answer{Status: a.Status, Reason: a.Reason, Fields: fields, Body: a.Body}

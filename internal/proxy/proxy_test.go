@@ -100,6 +100,7 @@ type service struct {
 	routes    map[string]string // gatewayUrl -> serviceUrl
 	endpoints []string          // host:port; "https://host:port" for TLS
 	policy    func(*route.Policy)
+	cors      bool
 }
 
 func startGateway(t *testing.T, services ...service) *gateway {
@@ -179,7 +180,7 @@ func buildTable(services []service) *route.Table {
 			routes = append(routes, route.Route{
 				ID: s.id + ":" + gw, Source: "eureka", ServiceID: s.id, GatewayURL: gw, Target: target,
 				Prefixes: []string{"/" + s.id + "/" + gw, "/" + gw + "/" + s.id},
-				Service:  pool.Service(s.id, specs), Policy: &p,
+				Service:  pool.Service(s.id, specs), Policy: &p, CORS: s.cors, CORSAnyone: s.cors && s.policy == nil,
 			})
 		}
 	}

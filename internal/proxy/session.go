@@ -128,10 +128,7 @@ func (x *exchange) describe(ss *Session, subprotocol string) {
 func (s *Server) admitSession(x *exchange, p *route.Policy) (checked bool, err error) {
 	origins := x.request.Fields.Values("Origin")
 	if len(origins) > 1 || len(origins) == 1 && (origins[0] == "" || !p.AllowsOrigin(origins[0], x.origin.proto, x.origin.host)) {
-		return false, &failure{
-			status: http.StatusForbidden, cause: "origin refused", http: true,
-			message: ErrorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "Invalid CORS request: the Origin is not allowed for this route"),
-		}
+		return false, originRefused()
 	}
 	return s.authenticate(x, p)
 }

@@ -28,6 +28,15 @@ func (p *Policy) AllowsOrigin(origin, scheme, host string) bool {
 	return listed(p.WebSocket.AllowedOrigins, origin)
 }
 
+// AllowsCORS tells whether a page of that origin may use the route, which has CORS; scheme and host are as for
+// Policy.AllowsOrigin. anyone: pages of any origin may, so that none may use its visitor's cookies.
+func (r *Route) AllowsCORS(origin, scheme, host string) (allowed, anyone bool) {
+	if r.CORSAnyone || listed(r.Policy.WebSocket.AllowedOrigins, "*") {
+		return true, true
+	}
+	return r.Policy.AllowsOrigin(origin, scheme, host), false
+}
+
 // listed tells whether list holds origin, in any spelling.
 func listed(list []string, origin string) bool {
 	want, err := parseOrigin(origin)

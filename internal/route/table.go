@@ -44,6 +44,10 @@ type Route struct {
 	// if the route has no Prefixes.
 	Policy *Policy
 
+	// CORS has the gateway do for the service what CORS asks of a server: pages of the policy's allowedOrigins may use
+	// the route, and with CORSAnyone those of any origin. False: the service does it itself.
+	CORS, CORSAnyone bool
+
 	// Conflicts tell, one sentence each, where the instances of the service disagreed on this
 	// route, and which of them won.
 	Conflicts []string
