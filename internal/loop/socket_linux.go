@@ -222,10 +222,10 @@ func (s *socket) end(reset bool) {
 }
 
 // rawRead reads from a socket that never blocks, without telling the scheduler. 0 without error is the end. recv and send
-// cost the kernel a little less than read and write.
+// cost the kernel a little less than read and write, and package syscall one jump less than package unix.
 func rawRead(fd int32, p []byte) (int, unix.Errno) {
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0, 0, 0)
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), 0
@@ -239,7 +239,7 @@ func rawRead(fd int32, p []byte) (int, unix.Errno) {
 // rawWrite writes to a socket that never blocks, without telling the scheduler.
 func rawWrite(fd int32, p []byte) (int, unix.Errno) {
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), 0

@@ -156,7 +156,7 @@ func (s *Session) turn() {
 	if s.phase == ended {
 		return
 	}
-	for n := 0; ; n++ {
+	for n := 0; s.any(flagReadable | flagEarly); n++ {
 		moved := s.client.pull()
 		if !s.up.pull() && !moved {
 			break
@@ -169,9 +169,10 @@ func (s *Session) turn() {
 			break
 		}
 	}
-	s.settle()
-	if s.phase == ended {
-		return
+	if s.phase != open || s.any(flagWantClose|flagWantPing) {
+		if s.settle(); s.phase == ended {
+			return
+		}
 	}
 	s.count()
 	if s.stale {

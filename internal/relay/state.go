@@ -46,6 +46,9 @@ const coldFlags = flagEarly | flagWaiting | flagStalled | flagPinging | flagOwin
 // has reports whether any of f is true of x.
 func (x *side) has(f state) bool { return x.state&f != 0 }
 
+// any reports whether any of f is true of either side.
+func (s *Session) any(f state) bool { return (s.client.state|s.up.state)&f != 0 }
+
 func (x *side) set(f state) { x.state |= f }
 
 func (x *side) clear(f state) { x.state &^= f }
@@ -99,7 +102,7 @@ func (x *side) cold() *coldSide {
 
 // cool gives the cold part back if nothing is in it.
 func (s *Session) cool() {
-	if s.phase == open && s.held.Load() == 0 && !s.client.has(coldFlags) && !s.up.has(coldFlags) {
+	if s.phase == open && s.held.Load() == 0 && !s.any(coldFlags) {
 		s.freeze()
 	}
 }
