@@ -32,6 +32,7 @@ var mayImport = []struct {
 	{"internal/http1", []string{"internal/loop"}},
 	{"internal/route", []string{"internal/unit", "internal/upstream"}},
 	{"internal/eureka", []string{"internal/unit", "internal/auth", "internal/route", "internal/upstream"}},
+	{"internal/kubernetes", []string{"internal/route", "internal/upstream"}},
 	{"internal/provider", []string{"internal/route", "internal/upstream"}},
 	{"internal/proxy", []string{
 		"internal/unit", "internal/accesslog", "internal/auth", "internal/websocket", "internal/upstream",

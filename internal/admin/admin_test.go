@@ -46,7 +46,7 @@ func start(t *testing.T, stopping bool) (h http.Handler, password string) {
 		t.Errorf("the second start does not know the first one's password: %v %v", good, err)
 	}
 	registry := eureka.NewRegistry(eureka.Config{}, log)
-	table := route.Build(nil, nil)
+	table := route.Build(route.Set{}, nil)
 	return New(Options{
 		Sessions: new(proxy.Sessions), Table: func() *route.Table { return table }, Users: func() *auth.Users { return users },
 		Stopping: func() bool { return stopping }, Registry: registry, Version: Version{Version: "1.2.3", Build: "b", Commit: "c"}, Log: log,

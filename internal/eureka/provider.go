@@ -107,7 +107,7 @@ func (p *Provider) signals() (changed, refresh chan struct{}) {
 
 // Run publishes the whole set at once, and again after each change of the registry, after Refresh,
 // and when a service is forgotten, until ctx ends.
-func (p *Provider) Run(ctx context.Context, publish func([]route.Route)) error {
+func (p *Provider) Run(ctx context.Context, publish func(route.Set)) error {
 	_, refresh := p.signals()
 	m := memory{provider: p, services: make(map[string]*remembered)}
 	forget := time.NewTimer(0)
@@ -116,7 +116,7 @@ func (p *Provider) Run(ctx context.Context, publish func([]route.Route)) error {
 	for {
 		generation := p.Registry.Generation() // before Instances: the set may hold more, never less
 		routes, next := m.update(p.Registry.Instances(), time.Now())
-		publish(routes)
+		publish(route.Set{Routes: routes})
 		p.note(generation)
 		if next > 0 {
 			forget.Reset(next)

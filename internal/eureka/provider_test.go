@@ -82,7 +82,8 @@ func provide(t *testing.T, p *Provider, source *fixed) (run *providing, stop fun
 	}
 }
 
-func (r *providing) take(set []route.Route) {
+func (r *providing) take(published route.Set) {
+	set := published.Routes
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sets = append(r.sets, set)
@@ -93,7 +94,7 @@ func (r *providing) table() (*route.Table, int) {
 	synctest.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return route.Build(r.sets[len(r.sets)-1], nil), len(r.sets)
+	return route.Build(route.Set{Routes: r.sets[len(r.sets)-1]}, nil), len(r.sets)
 }
 
 // endpoints are the addresses to which path leads; nil: it leads nowhere.

@@ -386,7 +386,7 @@ func FuzzRoutes(f *testing.F) {
 		in := upAt(1, key, value, "apiml.routes.x.gatewayUrl", gatewayURL, "apiml.routes.x.serviceUrl", serviceURL, "apiml.service.apimlId", apimlID)
 		in.App, in.HostName = strings.ToUpper(app), host
 		routes := translated(route.Policy{Auth: route.AuthBasic}, in)
-		table := route.Build(routes, nil)
+		table := route.Build(route.Set{Routes: routes}, nil)
 		if n := len(problems(routes)); len(table.Problems) != n {
 			// Only a prefix beyond the table's bounds may be one more.
 			if last := table.Problems[n:]; !strings.Contains(last[0].Text, "are served") {

@@ -52,7 +52,7 @@ type source struct {
 	provider Provider // constant
 
 	// Guarded by the manager's mu.
-	set      []route.Route
+	set      route.Set
 	at       time.Time // when set was published; zero: never
 	sets     uint64
 	failures uint64
@@ -63,6 +63,7 @@ type source struct {
 type Status struct {
 	Name      string
 	Routes    int
+	Listeners int
 	Published time.Time // when the set that is served was published; zero: never
 	Sets      uint64    // published since start
 	Failures  uint64    // ends of Run since start
@@ -81,7 +82,7 @@ func New(pool *upstream.Pool, log *slog.Logger, providers ...Provider) *Manager 
 	for _, p := range providers {
 		m.sources = append(m.sources, &source{provider: p})
 	}
-	m.table.Store(route.Build(nil, nil))
+	m.table.Store(route.Build(route.Set{}, nil))
 	return m
 }
 
@@ -130,7 +131,7 @@ func (m *Manager) Status() []Status {
 	all := make([]Status, len(m.sources))
 	for i, s := range m.sources {
 		all[i] = Status{
-			Name: s.provider.Name(), Routes: len(s.set), Published: s.at,
+			Name: s.provider.Name(), Routes: len(s.set.Routes), Listeners: len(s.set.Listeners), Published: s.at,
 			Sets: s.sets, Failures: s.failures, Err: s.err,
 		}
 	}
@@ -168,9 +169,10 @@ func (m *Manager) build(ctx context.Context) {
 func (m *Manager) rebuild() {
 	m.mu.Lock()
 	included := m.published
-	var all []route.Route
+	var all route.Set
 	for _, s := range m.sources { // in order: it is the precedence
-		all = append(all, s.set...)
+		all.Routes = append(all.Routes, s.set.Routes...)
+		all.Listeners = append(all.Listeners, s.set.Listeners...)
 	}
 	m.mu.Unlock()
 
@@ -187,7 +189,7 @@ func (m *Manager) rebuild() {
 }
 
 // publish takes the newest set of a source. It never blocks.
-func (m *Manager) publish(s *source, set []route.Route) {
+func (m *Manager) publish(s *source, set route.Set) {
 	m.mu.Lock()
 	s.set, s.at, s.err = set, time.Now(), nil
 	s.sets++
@@ -204,7 +206,7 @@ func (m *Manager) runProvider(ctx context.Context, s *source) {
 	pause := firstPause
 	for {
 		before := m.sets(s)
-		err := runOnce(ctx, s.provider, func(set []route.Route) { m.publish(s, set) })
+		err := runOnce(ctx, s.provider, func(set route.Set) { m.publish(s, set) })
 		if ctx.Err() != nil {
 			return
 		}
@@ -245,7 +247,7 @@ func (m *Manager) failed(s *source, err error, pause time.Duration) {
 }
 
 // runOnce runs p and turns a panic into an error, so that one source cannot end the others.
-func runOnce(ctx context.Context, p Provider, publish func([]route.Route)) (err error) {
+func runOnce(ctx context.Context, p Provider, publish func(route.Set)) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())

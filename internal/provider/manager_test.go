@@ -34,11 +34,11 @@ func newHand(name string) *hand {
 
 func (h *hand) Name() string { return h.name }
 
-func (h *hand) Run(ctx context.Context, publish func([]route.Route)) error {
+func (h *hand) Run(ctx context.Context, publish func(route.Set)) error {
 	for {
 		select {
 		case set := <-h.sets:
-			publish(set)
+			publish(route.Set{Routes: set})
 		case err := <-h.end:
 			if errors.Is(err, errPanic) {
 				panic("a provider's own mistake")
@@ -274,7 +274,7 @@ func TestPauseIsBounded(t *testing.T) {
 func TestPublishNeverWaits(t *testing.T) {
 	m := New(upstream.NewPool(), discard(), newHand("a"))
 	for range 1000 {
-		m.publish(m.sources[0], leads("one", "/p"))
+		m.publish(m.sources[0], route.Set{Routes: leads("one", "/p")})
 	}
 	if s := m.Status()[0]; s.Sets != 1000 {
 		t.Errorf("%d sets, want 1000", s.Sets)

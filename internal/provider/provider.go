@@ -16,9 +16,9 @@ type Provider interface {
 	// Name stands in logs and lists, and is constant and unique among the providers of a Manager.
 	Name() string
 
-	// Run publishes the whole set of routes now and after each change, until ctx ends; its error
+	// Run publishes the whole set now and after each change, until ctx ends; its error
 	// is then not asked for. On failure it publishes nothing, since an old set is better than half
 	// a new one, and may return: it is started again after a pause. publish never blocks, and
-	// the slice belongs to the receiver from then on.
-	Run(ctx context.Context, publish func([]route.Route)) error
+	// the set belongs to the receiver from then on.
+	Run(ctx context.Context, publish func(route.Set)) error
 }

@@ -184,7 +184,7 @@ func buildTable(services []service) *route.Table {
 			})
 		}
 	}
-	return route.Build(routes, nil)
+	return route.Build(route.Set{Routes: routes}, nil)
 }
 
 // rawService accepts connections and hands each to serve with the request's head as it came.

@@ -167,6 +167,16 @@ func DefaultEureka() Policy {
 	}
 }
 
+// DefaultGatewayAPI is what holds for routes of the Gateway API where nobody says anything else.
+func DefaultGatewayAPI() Policy {
+	p := DefaultEureka()
+	p.WebSocket.ConnectFailure = StatusOnFailure
+	p.WebSocket.AllowedOrigins = []string{"*"}
+	p.HostHeader = HostOfClient
+	p.Timeouts.Response = 0
+	return p
+}
+
 // Balance is how an endpoint is chosen, for a WebSocket session or for a request.
 func (p *Policy) Balance(websocket bool) upstream.Balance {
 	switch {

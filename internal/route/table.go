@@ -19,7 +19,7 @@ type Route struct {
 	// ID names the route in logs and lists: stable across tables, unique within its source.
 	ID string
 
-	// Source is where the route comes from: eureka.
+	// Source is where the route comes from: eureka, or gateway-api.
 	Source string
 
 	// ServiceID is the service's id as it stands in paths and in answers to clients.
@@ -37,7 +37,7 @@ type Route struct {
 	Target string
 
 	// Service holds the endpoints that may take new sessions: none while a known service has no
-	// instance. Nil only if the route has no Prefixes.
+	// instance. Nil if the route has no Prefixes, or has Backends.
 	Service *upstream.Service
 
 	// Policy is complete: the source's defaults, the operator's, and what was registered. Nil only
@@ -47,6 +47,19 @@ type Route struct {
 	// CORS has the gateway do for the service what CORS asks of a server: pages of the policy's allowedOrigins may use
 	// the route, and with CORSAnyone those of any origin. False: the service does it itself.
 	CORS, CORSAnyone bool
+
+	// Backends are the targets of a rule of the Gateway API, of which one is chosen by weight. Empty on Eureka
+	// routes, which have one Service; on others Service is nil.
+	Backends []Backend
+
+	// Filters, Retry and Persistence belong to rules of the Gateway API. Each may be nil.
+	Filters     *Filters
+	Retry       *Retry
+	Persistence *Persistence
+
+	// Problem tells that failures are answered as application/problem+json (RFC 9457) and not with Zowe's
+	// document; GRPC that they are answered as gRPC says (status and trailers).
+	ProblemJSON, GRPC bool
 
 	// Conflicts tell, one sentence each, where the instances of the service disagreed on this
 	// route, and which of them won.
@@ -73,6 +86,9 @@ type Table struct {
 	// Problems lists what is not served as registered, in the order of the routes. Read it only.
 	Problems []Problem
 
+	// Listeners are those that sources want open, at most one for an address, port and network. Read it only.
+	Listeners []*Listener
+
 	routes   []*Route
 	prefixes map[string]*Route // by canonical prefix
 	services map[string]bool   // known service ids
@@ -84,8 +100,11 @@ type Table struct {
 // the first has it, except that within a source the old order has it before the new (a service
 // called "ws" never hides /ws/v1/svc). What cannot be served is listed in Problems, and nothing
 // else suffers from it. known are ids of services that are known although no route names them.
-func Build(routes []Route, known []string) *Table {
+func Build(set Set, known []string) *Table {
+	routes := set.Routes
 	t := &Table{
+		Listeners: set.Listeners,
+
 		routes:   make([]*Route, 0, len(routes)),
 		prefixes: make(map[string]*Route, 2*len(routes)),
 		services: make(map[string]bool),
@@ -159,6 +178,9 @@ type Match struct {
 
 	// Rest is what follows it, in the client's own spelling: "", or it begins with "/".
 	Rest string
+
+	// Host is where the rule was found; nil for Eureka routes.
+	Host *Host
 }
 
 // Match finds the route with the longest prefix of whole segments. path is the raw path as

@@ -21,7 +21,7 @@ func eurekaRoute(service, gatewayURL, target string) Route {
 }
 
 func TestMatch(t *testing.T) {
-	table := Build([]Route{
+	table := Build(Set{Routes: []Route{
 		eurekaRoute("svc", "ws/v1", "/app/ws"),
 		eurekaRoute("svc", "ws/v1/deep", "/app/deep/"),
 		eurekaRoute("svc", "api/v1", "/"),
@@ -29,7 +29,7 @@ func TestMatch(t *testing.T) {
 		eurekaRoute("ws", "v1", "/clash"),
 		eurekaRoute("ws", "v1/svc", "/hidden"),
 		eurekaRoute("été", "ws/v1", "/summer"),
-	}, nil)
+	}}, nil)
 	tests := []struct{ path, id, rest, upstream string }{
 		{"/svc/ws/v1", "svc/ws/v1", "", "/app/ws"},
 		{"/svc/ws/v1/", "svc/ws/v1", "/", "/app/ws/"},
@@ -87,10 +87,10 @@ func TestMatch(t *testing.T) {
 }
 
 func TestRootPrefix(t *testing.T) {
-	table := Build([]Route{
+	table := Build(Set{Routes: []Route{
 		{ID: "root", Prefixes: []string{"/"}, Target: "/all"},
 		{ID: "a", Prefixes: []string{"/a/"}, Target: "/a"},
-	}, nil)
+	}}, nil)
 	for path, want := range map[string]string{"/": "/all/", "/b/c": "/all/b/c", "/a": "/a", "/a/b": "/a/b", "/ab": "/all/ab"} {
 		if m, ok := table.Match(path); !ok || m.Upstream() != want || m.Prefix+m.Rest != path {
 			t.Errorf("%q -> %q, %t, want %q", path, m.Upstream(), ok, want)
@@ -111,7 +111,7 @@ func TestBuildProblems(t *testing.T) {
 	known := Route{ID: "known", ServiceID: "known"}
 	refused := Route{ID: "refused", ServiceID: "refused", Problems: []string{"serviceUrl: bad"}}
 	given := []Route{early, late, other, long, deep, bad, known, refused, eurekaRoute("ws", "ws", "/both")}
-	table := Build(given, []string{"gone"})
+	table := Build(Set{Routes: given}, []string{"gone"})
 
 	var got []string
 	for _, p := range table.Problems {
@@ -156,7 +156,7 @@ func TestPrecedenceIsTheOrder(t *testing.T) {
 	a := Route{ID: "a", Source: "a", Prefixes: []string{"/p"}, Target: "/a"}
 	b := Route{ID: "b", Source: "b", Prefixes: []string{"/%70"}, Target: "/b"}
 	for _, routes := range [][]Route{{a, b}, {b, a}} {
-		table := Build(routes, nil)
+		table := Build(Set{Routes: routes}, nil)
 		if m, ok := table.Match("/p"); !ok || m.ID != routes[0].ID {
 			t.Errorf("match %v, want the first route, %s", m.Route, routes[0].ID)
 		}
@@ -181,7 +181,7 @@ func FuzzMatch(f *testing.F) {
 		if svc1 == svc2 && url1 == url2 {
 			return
 		}
-		table := Build([]Route{one, two}, nil)
+		table := Build(Set{Routes: []Route{one, two}}, nil)
 		m, ok := table.Match(path)
 		want := naiveMatch(table.Routes(), path)
 		if ok != (want != nil) || ok && m.ID != want.ID {
@@ -272,7 +272,7 @@ func manyRoutes(n int) []Route {
 }
 
 func TestMatchAllocatesNothing(t *testing.T) {
-	table := Build(manyRoutes(10), nil)
+	table := Build(Set{Routes: manyRoutes(10)}, nil)
 	for _, path := range []string{"/service-7/ws/v1/a/b", "/ws/v1/service%2D7/x", "/unknown/ws/v1/x", "/" + strings.Repeat("x/", 4000)} {
 		if n := testing.AllocsPerRun(100, func() { table.Match(path) }); n != 0 {
 			t.Errorf("%.40q: %v allocations, want none", path, n)
@@ -281,7 +281,7 @@ func TestMatchAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkMatch(b *testing.B) {
-	table := Build(manyRoutes(3334), nil) // 10,002 routes, 20,004 prefixes
+	table := Build(Set{Routes: manyRoutes(3334)}, nil) // 10,002 routes, 20,004 prefixes
 	for name, path := range map[string]string{
 		"new":     "/service-3000/ws/v1/uppercase",
 		"old":     "/ws/v1/service-3000/uppercase",
@@ -300,6 +300,6 @@ func BenchmarkMatch(b *testing.B) {
 func BenchmarkBuild(b *testing.B) {
 	routes := manyRoutes(3334)
 	for b.Loop() {
-		Build(routes, nil)
+		Build(Set{Routes: routes}, nil)
 	}
 }

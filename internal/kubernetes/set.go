@@ -1,0 +1,57 @@
+package kubernetes
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+	gatewayx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
+)
+
+// Set is every object that a translation may read, at one moment. Whoever makes it has filled in the defaults that the
+// schemas say, and left out what the schemas refuse. It is immutable; lists are in no special order.
+type Set struct {
+	GatewayClasses     []*gatewayv1.GatewayClass
+	Gateways           []*gatewayv1.Gateway
+	ListenerSets       []*gatewayv1.ListenerSet
+	HTTPRoutes         []*gatewayv1.HTTPRoute
+	GRPCRoutes         []*gatewayv1.GRPCRoute
+	TLSRoutes          []*gatewayv1.TLSRoute
+	TCPRoutes          []*gatewayv1.TCPRoute
+	UDPRoutes          []*gatewayv1.UDPRoute
+	ReferenceGrants    []*gatewayv1.ReferenceGrant
+	BackendTLSPolicies []*gatewayv1.BackendTLSPolicy
+	BackendTraffic     []*gatewayx.XBackendTrafficPolicy
+	Services           []*corev1.Service
+	EndpointSlices     []*discoveryv1.EndpointSlice
+	Secrets            []*corev1.Secret
+	ConfigMaps         []*corev1.ConfigMap
+	Namespaces         []*corev1.Namespace
+}
+
+// Status is what a translation says of one object. It is computed here and written elsewhere.
+type Status struct {
+	APIVersion string     `json:"apiVersion"`
+	Kind       string     `json:"kind"`
+	Metadata   StatusMeta `json:"metadata"`
+
+	// Status is the object's status subresource as its type has it: gatewayv1.GatewayStatus, HTTPRouteStatus, PolicyStatus, …
+	Status any `json:"status"`
+}
+
+// StatusMeta names the object that a Status is about.
+type StatusMeta struct {
+	Namespace  string `json:"namespace,omitempty"`
+	Name       string `json:"name"`
+	Generation int64  `json:"generation,omitempty"`
+}
+
+// Problem is something that keeps an object, or a part of it, from being served, and that no condition of the
+// specification says. It is logged and listed.
+type Problem struct {
+	Object string // "HTTPRoute default/web"
+	Place  string // file:line:column, if it comes from a file
+	Text   string
+}
+
+var _ metav1.Object // conditions are metav1.Condition

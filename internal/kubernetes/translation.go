@@ -1,0 +1,76 @@
+package kubernetes
+
+import (
+	"crypto/tls"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead-gateway/fairlead/internal/route"
+)
+
+// A translation is the work on one Set.
+type translation struct {
+	*Set
+	Options
+
+	services   map[types.NamespacedName]*corev1.Service
+	slices     map[types.NamespacedName][]*discoveryv1.EndpointSlice // by service
+	secrets    map[types.NamespacedName]*corev1.Secret
+	configMaps map[types.NamespacedName]*corev1.ConfigMap
+	namespaces map[string]*corev1.Namespace
+
+	result Result
+}
+
+func newTranslation(set *Set, o Options) *translation {
+	t := &translation{
+		Set: set, Options: o,
+		services:   byName(set.Services),
+		slices:     make(map[types.NamespacedName][]*discoveryv1.EndpointSlice),
+		secrets:    byName(set.Secrets),
+		configMaps: byName(set.ConfigMaps),
+		namespaces: make(map[string]*corev1.Namespace, len(set.Namespaces)),
+	}
+	for _, s := range set.EndpointSlices {
+		name := types.NamespacedName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]}
+		t.slices[name] = append(t.slices[name], s)
+	}
+	for _, n := range set.Namespaces {
+		t.namespaces[n.Name] = n
+	}
+	return t
+}
+
+func byName[T metav1.Object](objects []T) map[types.NamespacedName]T {
+	m := make(map[types.NamespacedName]T, len(objects))
+	for _, o := range objects {
+		m[nameOf(o)] = o
+	}
+	return m
+}
+
+func nameOf(o metav1.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+// A gateway is a Gateway while it is translated.
+type gateway struct {
+	*gatewayv1.Gateway
+
+	// clientCertificate is what backends are shown (spec.tls.backend, GEP-3155); nil: nothing.
+	clientCertificate *tls.Certificate
+}
+
+// translated is what the spec of one route means for one Gateway, wherever in it the route is attached.
+type translated struct {
+	rules   []route.Rule   // of HTTPRoutes and GRPCRoutes, without Hostnames
+	streams []route.Stream // of TLSRoutes, TCPRoutes and UDPRoutes, without Hostnames
+
+	// conditions are ResolvedRefs, and where the spec cannot be served as it is, Accepted or PartiallyInvalid with
+	// the reason. Without observedGeneration and lastTransitionTime.
+	conditions []metav1.Condition
+}

@@ -1,0 +1,166 @@
+package route
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/netip"
+
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+)
+
+// Set is what a source publishes: whole, at once. Inside a Table it is immutable.
+type Set struct {
+	// Routes are found by path alone, on gateway.listeners: those of Eureka.
+	Routes []Route
+
+	// Listeners are opened for the source, and carry its own routes alone: those of Gateways.
+	Listeners []*Listener
+}
+
+// Transport is what an address speaks before anything is known of who asks.
+type Transport string
+
+const (
+	TransportHTTP Transport = "http" // plain HTTP/1.1, and HTTP/2 by prior knowledge
+	TransportTLS  Transport = "tls"  // TLS: HTTPS, and connections passed through or terminated, told apart by server name
+	TransportTCP  Transport = "tcp"  // bytes
+	TransportUDP  Transport = "udp"  // datagrams
+)
+
+// Listener is one address and port that a source wants open, with all that is served on it. Two of one
+// Table never have one address, port and network.
+type Listener struct {
+	// Name stands in logs: "default/gateway:80".
+	Name string
+
+	// Address is where to bind. An address that is not valid but for its port (AddrPort with the zero Addr)
+	// is every interface.
+	Address netip.AddrPort
+
+	Transport Transport
+
+	// Port is the port as the source wrote it, which differs from Address's under a port offset: it is what
+	// redirects and matches mean.
+	Port uint16
+
+	// Hosts are what is served, in order of precedence for equal hostnames. At least one.
+	Hosts []*Host
+
+	hosts hostIndex // of Hosts
+}
+
+// Network is "tcp" or "udp".
+func (l *Listener) Network() string {
+	if l.Transport == TransportUDP {
+		return "udp"
+	}
+	return "tcp"
+}
+
+// Host is what a listener serves for the names that one hostname covers: a listener of the Gateway API.
+type Host struct {
+	// Name stands in logs and lists: "default/gateway/https".
+	Name string
+
+	// Hostname is "" (any), "a.example" or "*.example" (one label or more before ".example"), in lower case.
+	Hostname string
+
+	// TLS is set where TLS ends here; nil on plain transports and where TLS is passed through.
+	TLS *HostTLS
+
+	// Rules are those of HTTP. In Build's order of precedence, see Rule.
+	Rules []Rule
+
+	// Streams are those of TLS, TCP and UDP routes.
+	Streams []Stream
+
+	rules ruleIndex // of Rules
+}
+
+// HostTLS is how TLS ends at a Host.
+type HostTLS struct {
+	// Certificates are offered by what the client can verify: ECDSA beside RSA. At least one.
+	Certificates []*tls.Certificate
+
+	// ClientCAs is who may have signed a client's certificate; nil: none is asked for.
+	ClientCAs *x509.CertPool
+
+	// AllowInsecure lets clients in whose certificate is missing or not good (GEP-91: AllowInsecureFallback).
+	AllowInsecure bool
+
+	// ClientNames, if any, are the subject alternative names of which a client's certificate needs one.
+	ClientNames []string
+
+	// MinVersion and CipherSuites are as in tls.Config; zero: the gateway's own.
+	MinVersion   uint16
+	CipherSuites []uint16
+}
+
+// Rule is one rule of an HTTPRoute or GRPCRoute as it is attached to one Host.
+type Rule struct {
+	*Route
+
+	// Hostnames are those for which the rule holds: the intersection of its route's with the host's. None: all of the host's.
+	Hostnames []string
+
+	// Matches are alternatives; none: everything.
+	Matches []RuleMatch
+}
+
+// RuleMatch is a conjunction of conditions on a request (GEP: HTTPRouteMatch, GRPCRouteMatch).
+type RuleMatch struct {
+	Path    PathMatch
+	Method  string       // "": any
+	Headers []ValueMatch // all of them; names compare without case
+	Query   []ValueMatch // all of them; of repeated parameters the first counts
+}
+
+// PathKind is how a path is compared.
+type PathKind uint8
+
+const (
+	PathPrefix PathKind = iota // whole segments: "/a" covers "/a" and "/a/b", not "/ab"
+	PathExact
+	PathRegexp // RE2 over the whole path, anchored at both ends
+)
+
+// PathMatch is a condition on the raw path, compared segment by segment in canonical spelling (see Table.Match).
+type PathMatch struct {
+	Kind  PathKind
+	Value string // begins with "/"; a regular expression for PathRegexp
+}
+
+// ValueMatch is a condition on one header field or query parameter.
+type ValueMatch struct {
+	Name   string
+	Value  string // a regular expression (RE2, over the whole value) if Regexp
+	Regexp bool
+}
+
+// Stream is a rule of a TLSRoute, TCPRoute or UDPRoute at one Host: connections are carried to a backend as they are.
+type Stream struct {
+	*Route
+
+	// Hostnames are those of TLS whose server name it takes. None: all of the host's.
+	Hostnames []string
+}
+
+// Backend is one target of a rule.
+type Backend struct {
+	// Name stands in logs and lists: "default/echo:8080".
+	Name string
+
+	// Weight is its share among the rule's backends. Zero: none.
+	Weight int
+
+	// Service holds its endpoints. Nil only if Invalid.
+	Service *upstream.Service
+
+	// Invalid says why the reference cannot be followed: its share is answered 500. "": it can.
+	Invalid string
+
+	// WebSocketOnly and the like are said by the service's upstream.Options.
+
+	// Filters are applied for this backend alone, behind the rule's. May be nil.
+	Filters *Filters
+}
