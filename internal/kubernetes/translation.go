@@ -22,6 +22,7 @@ type translation struct {
 	secrets    map[types.NamespacedName]*corev1.Secret
 	configMaps map[types.NamespacedName]*corev1.ConfigMap
 	namespaces map[string]*corev1.Namespace
+	grants     map[grant]bool
 
 	result Result
 }
@@ -34,6 +35,7 @@ func newTranslation(set *Set, o Options) *translation {
 		secrets:    byName(set.Secrets),
 		configMaps: byName(set.ConfigMaps),
 		namespaces: make(map[string]*corev1.Namespace, len(set.Namespaces)),
+		grants:     grantsOf(set.ReferenceGrants),
 	}
 	for _, s := range set.EndpointSlices {
 		name := types.NamespacedName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]}
