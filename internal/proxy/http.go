@@ -36,6 +36,7 @@ type call struct {
 	whole   bool   // content is all of it: it can be sent again
 
 	conn   *http1.ClientConn // of the attempt that is under way
+	key    poolKey           // of conn
 	pooled bool              // conn has served before
 	upload *http1.Upload     // nil: the body has gone with the head, or has not begun
 	fresh  bool              // the request is being repeated: no pooled connection any more
@@ -47,6 +48,7 @@ type call struct {
 type poolKey struct {
 	loop     *loop.Loop // nil: of goroutines
 	endpoint *upstream.Endpoint
+	tls      *upstream.TLSSettings // by which the endpoint was verified
 }
 
 // serveHTTP serves what is no WebSocket handshake: REST, pages, streams of events.
@@ -195,8 +197,9 @@ func (s *Server) attemptHTTP(c *call) error {
 // connect takes a connection from the pool, or dials.
 func (c *call) connect() error {
 	x := c.x
+	c.key = poolKey{x.run.Loop(), c.endpoint, c.endpoint.TLS()} // before the dial: whatever rules that meets are these or newer
 	if !c.fresh {
-		if c.conn = x.settings.pool.Get(c.key()); c.conn != nil {
+		if c.conn = x.settings.pool.Get(c.key); c.conn != nil {
 			x.service = c.conn.Conn()
 			c.pooled = true
 			c.conn.SetLimit(c.until)
@@ -216,8 +219,6 @@ func (c *call) connect() error {
 	c.conn.SetLimit(c.until)
 	return nil
 }
-
-func (c *call) key() poolKey { return poolKey{c.x.run.Loop(), c.endpoint} }
 
 // send sends the head, with it the body if it is here whole, and begins to send any other body, unless
 // the client waits to be told to send it.
@@ -381,7 +382,7 @@ func (c *call) giveBack() {
 		c.upload = nil
 	}
 	if c.x.leash.letGo() == nil {
-		c.x.settings.pool.Put(c.key(), c.conn)
+		c.x.settings.pool.Put(c.key, c.conn)
 	} else {
 		_ = c.conn.Close()
 	}

@@ -51,6 +51,8 @@ type Service struct {
 	// Service: read it only.
 	Endpoints []*Endpoint
 
+	Options // as the source gave them
+
 	state *state
 }
 

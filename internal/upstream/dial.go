@@ -23,9 +23,12 @@ const (
 // Dialer connects to endpoints. Its zero value works, with the system's resolver and authorities.
 // It holds no state but what its fields point to: copy it to change one for a route.
 type Dialer struct {
-	// TLS judges https endpoints; see TLSConfig.Load. The server name is added per endpoint.
+	// TLS judges https endpoints of services without TLSSettings; see TLSConfig.Load. The server name is added per endpoint.
 	// Nil: the system's authorities, TLS 1.2 or newer.
 	TLS *tls.Config
+
+	// ALPN are the protocols offered to https endpoints, in order of preference. Nil: those of TLS, else http/1.1.
+	ALPN []string
 
 	// Resolver turns names into addresses, at each dial. Nil: the system's.
 	Resolver *net.Resolver
@@ -47,7 +50,7 @@ func (d *Dialer) timeout() time.Duration {
 }
 
 // Dial connects to e: its name is resolved now, every address is tried (RFC 8305 between the
-// families), and for https the TLS handshake is done and the certificate verified for e's host.
+// families), and for https the TLS handshake is done and the certificate verified as TLSFor says.
 // The result is a *net.TCPConn or a *tls.Conn. Every error is a *DialError.
 func (d *Dialer) Dial(ctx context.Context, e *Endpoint) (net.Conn, error) {
 	nd := net.Dialer{
@@ -79,7 +82,7 @@ func (d *Dialer) Dial(ctx context.Context, e *Endpoint) (net.Conn, error) {
 	return tc, nil
 }
 
-// TLSFor is how a handshake with e is done and its certificate judged.
+// TLSFor is how a handshake with e is done and its certificate judged: as the service's newest TLSSettings say, else d's.
 func (d *Dialer) TLSFor(e *Endpoint) *tls.Config {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	if d.TLS != nil {
@@ -87,6 +90,12 @@ func (d *Dialer) TLSFor(e *Endpoint) *tls.Config {
 	}
 	if conf.ServerName == "" {
 		conf.ServerName = e.Host
+	}
+	if d.ALPN != nil {
+		conf.NextProtos = d.ALPN
+	}
+	if s := e.security.Load(); s != nil {
+		s.apply(conf, e.Host)
 	}
 	return conf
 }

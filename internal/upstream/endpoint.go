@@ -40,7 +40,8 @@ type Endpoint struct {
 
 	sessions atomic.Int64
 	total    atomic.Uint64
-	leaving  atomic.Bool // written by the pool, under its lock
+	leaving  atomic.Bool              // written by the pool, under its lock
+	security atomic.Pointer[security] // likewise; nil: the dialer's own
 }
 
 func newEndpoint(service string, spec Spec) *Endpoint {
@@ -70,6 +71,15 @@ func (e *Endpoint) Total() uint64 { return e.total.Load() }
 // deregistered, expired, or is registered but not UP. It takes no new session. A session that
 // loses a leaving endpoint ends in 1012 (try again, elsewhere), any other in 1011.
 func (e *Endpoint) Leaving() bool { return e.leaving.Load() }
+
+// TLS is the newest of the service's TLSSettings, nil if it has none. It is the same value for as long as they are equal:
+// connections to the endpoint under another one were verified by other rules.
+func (e *Endpoint) TLS() *TLSSettings {
+	if s := e.security.Load(); s != nil {
+		return s.TLSSettings
+	}
+	return nil
+}
 
 // Acquire counts a session on the endpoint until Release, which its owner calls once. Any goroutine.
 func (e *Endpoint) Acquire() {

@@ -22,6 +22,7 @@ type state struct {
 	// Owned by the pool, under its lock.
 	current   *Service
 	endpoints map[Spec]*Endpoint
+	security  *security // of the newest TLSSettings; nil: none
 }
 
 // NewPool returns an empty pool.
@@ -34,6 +35,12 @@ func NewPool() *Pool {
 // specs does not hold are leaving from now on, also for those who use an older Service of that
 // name; without specs all are. A Spec given twice counts once. The same list in the same order gives the same *Service.
 func (p *Pool) Service(name string, specs []Spec) *Service {
+	return p.ServiceWith(name, specs, Options{})
+}
+
+// ServiceWith is Service with options, which hold for every endpoint of that name from now on, also for those who use an
+// older Service. The same *Service comes back only if they are equal too.
+func (p *Pool) ServiceWith(name string, specs []Spec, options Options) *Service {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
@@ -56,13 +63,22 @@ func (p *Pool) Service(name string, specs []Spec) *Service {
 		}
 		listed = append(listed, e)
 	}
+	st.secure(options.TLS)
 	for spec, e := range st.endpoints {
+		e.security.Store(st.security)
 		e.leaving.Store(!seen[spec])
 	}
-	if st.current == nil || !slices.Equal(st.current.Endpoints, listed) {
-		st.current = &Service{Name: name, Endpoints: listed, state: st}
+	if st.current == nil || !slices.Equal(st.current.Endpoints, listed) || !st.current.equal(&options) {
+		st.current = &Service{Name: name, Endpoints: listed, Options: options, state: st}
 	}
 	return st.current
+}
+
+// secure makes settings those of the service, and keeps what is in use if they are the same.
+func (st *state) secure(settings *TLSSettings) {
+	if st.security == nil || settings == nil || !st.security.equal(settings) {
+		st.security = newSecurity(settings)
+	}
 }
 
 // Sweep forgets leaving endpoints without sessions, and services without endpoints, and
