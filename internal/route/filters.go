@@ -33,9 +33,8 @@ type HeaderValue struct{ Name, Value string }
 
 // PathRewrite replaces the whole path, or the prefix that matched.
 type PathRewrite struct {
-	Full   bool   // Value replaces the whole path
-	Value  string // else it replaces Prefix
-	Prefix string // the prefix of the match, as the rule wrote it
+	Full  bool   // Value replaces the whole path
+	Value string // else the prefix that matched
 }
 
 // Redirect is answered instead of the request being served.

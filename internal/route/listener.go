@@ -46,7 +46,8 @@ type Listener struct {
 	// Hosts are what is served, in order of precedence for equal hostnames. At least one.
 	Hosts []*Host
 
-	hosts hostIndex // of Hosts
+	hosts   hostIndex[*Host] // of Hosts
+	indexed bool             // hosts, and the indexes of Hosts, are made
 }
 
 // Network is "tcp" or "udp".
@@ -68,13 +69,14 @@ type Host struct {
 	// TLS is set where TLS ends here; nil on plain transports and where TLS is passed through.
 	TLS *HostTLS
 
-	// Rules are those of HTTP. In Build's order of precedence, see Rule.
+	// Rules are those of HTTP, in order of precedence where Match finds no other difference.
 	Rules []Rule
 
 	// Streams are those of TLS, TCP and UDP routes.
 	Streams []Stream
 
-	rules ruleIndex // of Rules
+	rules   hostIndex[*pathIndex] // of Rules
+	streams hostIndex[*Stream]    // of Streams
 }
 
 // HostTLS is how TLS ends at a Host.
@@ -107,7 +109,7 @@ type Rule struct {
 	Matches []RuleMatch
 }
 
-// RuleMatch is a conjunction of conditions on a request (GEP: HTTPRouteMatch, GRPCRouteMatch).
+// RuleMatch is a conjunction of conditions on a request (Gateway API, HTTPRouteMatch).
 type RuleMatch struct {
 	Path    PathMatch
 	Method  string       // "": any
@@ -158,8 +160,6 @@ type Backend struct {
 
 	// Invalid says why the reference cannot be followed: its share is answered 500. "": it can.
 	Invalid string
-
-	// WebSocketOnly and the like are said by the service's upstream.Options.
 
 	// Filters are applied for this backend alone, behind the rule's. May be nil.
 	Filters *Filters

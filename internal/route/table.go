@@ -3,6 +3,7 @@ package route
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
@@ -60,6 +61,8 @@ type Route struct {
 	// Problem tells that failures are answered as application/problem+json (RFC 9457) and not with Zowe's
 	// document; GRPC that they are answered as gRPC says (status and trailers).
 	ProblemJSON, GRPC bool
+
+	turn *atomic.Uint64 // of Choose; nil: there is no choice
 
 	// Conflicts tell, one sentence each, where the instances of the service disagreed on this
 	// route, and which of them won.
@@ -127,6 +130,9 @@ func Build(set Set, known []string) *Table {
 		for _, p := range r.Prefixes {
 			t.add(&r, p)
 		}
+	}
+	for _, l := range t.Listeners {
+		l.index(t.problem)
 	}
 	return t
 }
@@ -219,8 +225,15 @@ scan:
 }
 
 // Upstream is the path to send: Target and Rest joined by exactly one "/", the bytes of Rest as
-// they came. Without Rest it is Target alone. The query string is the caller's.
+// they came. Without Rest it is Target alone. For a rule of the Gateway API it is the path as it came, or as
+// Filters.Rewrite says. The query string is the caller's.
 func (m Match) Upstream() string {
+	if m.Host != nil {
+		if m.Filters != nil && m.Filters.Rewrite != nil {
+			return m.Rewritten(m.Filters.Rewrite.Path)
+		}
+		return m.Prefix + m.Rest
+	}
 	target := m.Target
 	if m.Rest == "" {
 		if target == "" {
