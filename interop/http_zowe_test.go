@@ -151,7 +151,7 @@ func TestHTTPZoweErrors(t *testing.T) {
 	if got := a.fetch(t, "GET", "/application/routes").header.Get("WWW-Authenticate"); got != `Basic realm="Realm"` {
 		t.Errorf("WWW-Authenticate: %q", got)
 	}
-	for _, open := range []string{"/application/health", "/application/info", "/application/version"} {
+	for _, open := range []string{"/application/health", "/application/info", "/application/version", "/gateway/version", "/gateway/api/v1/version"} {
 		if got := a.fetch(t, "GET", open); got.status != 200 {
 			t.Errorf("%s: %d", open, got.status)
 		}
@@ -179,5 +179,70 @@ func TestHTTPZoweInstances(t *testing.T) {
 	}
 	if slices.ContainsFunc(statuses, func(s int) bool { return s != 200 }) {
 		t.Errorf("one of four instances is there, and clients get %v", statuses)
+	}
+}
+
+// TestHTTPZoweCORS: pages of other origins are refused unless their service has left CORS to the gateway, which then does it.
+func TestHTTPZoweCORS(t *testing.T) {
+	a := newAttacker(t, func(heard) string {
+		return "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: https://of.the.service\r\nContent-Length: 0\r\n\r\n"
+	})
+	a.register(t, "shared", a.service.address, map[string]string{"apiml.corsEnabled": "true", "apiml.corsAllowedOrigins": "https://app.test"})
+	a.register(t, "listed", a.service.address, map[string]string{"apiml.corsAllowedOrigins": "https://app.test"})
+	const origin, asks, fields = "Origin: https://app.test", "Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: origin, x-requested-with"
+	for n, tc := range []struct {
+		method, service string
+		header          []string
+		status          int
+		allow           string // Access-Control-Allow-Origin
+		forwarded       int
+	}{
+		{"GET", "raw", []string{origin}, 403, "", 0},
+		{"OPTIONS", "raw", []string{origin, asks}, 403, "", 0},
+		{"POST", "raw", []string{"Origin: null"}, 403, "", 0},
+		{"GET", "raw", []string{"Origin: http://" + a.https}, 403, "", 0}, // of another scheme
+		{"GET", "raw", []string{"Origin: https://" + a.https}, 200, "https://of.the.service", 1},
+		{"GET", "raw", nil, 200, "https://of.the.service", 1},
+		{"GET", "listed", []string{origin}, 403, "", 0},
+		{"OPTIONS", "shared", []string{origin, asks, fields}, 200, "https://app.test", 0},
+		{"GET", "shared", []string{origin}, 200, "https://app.test", 1},
+		{"GET", "shared", []string{"Origin: https://evil.test"}, 403, "", 0},
+		{"OPTIONS", "shared", []string{"Origin: https://evil.test", asks}, 403, "", 0},
+	} {
+		mark := fmt.Sprintf("/cors%dx", n)
+		got := a.fetch(t, tc.method, "/"+tc.service+"/api/v1"+mark, tc.header...)
+		list, broken := a.service.requests(mark)
+		if got.status != tc.status || got.header.Get("Access-Control-Allow-Origin") != tc.allow || len(list) != tc.forwarded || len(broken) > 0 ||
+			(got.body == "Invalid CORS request") != (tc.status == 403) {
+			t.Errorf("%+v: %d %v %q; the service got %v, %q", tc, got.status, got.header, got.body, list, broken)
+		}
+		if tc.forwarded == 1 && tc.service == "shared" && (list[0].fields["origin"] != nil || got.header.Get("Access-Control-Allow-Credentials") != "true") {
+			t.Errorf("%+v: the service got %v, the client %v", tc, list, got.header)
+		}
+		if tc.method == "OPTIONS" && tc.status == 200 && (got.header.Get("Access-Control-Allow-Headers") != "origin, x-requested-with" ||
+			!strings.HasPrefix(got.header.Get("Access-Control-Allow-Methods"), "GET,HEAD,POST,DELETE,PUT")) {
+			t.Errorf("%+v: %v", tc, got.header)
+		}
+	}
+	if got := a.fetch(t, "GET", "/application/version", "Origin: https://evil.test"); got.status != 403 {
+		t.Errorf("the gateway's own page for a foreign one: %d", got.status)
+	}
+}
+
+// TestHTTPZoweMetadata: what a service registers about its paths and times holds for itself alone.
+func TestHTTPZoweMetadata(t *testing.T) {
+	over := make(chan struct{})
+	silent := recordingService(t, func(heard) string { <-over; return closes })
+	a := newAttacker(t, nil)
+	a.register(t, "strict", a.service.address, map[string]string{"apiml.enableUrlEncodedCharacters": "false"})
+	a.register(t, "hasty", silent.address, map[string]string{"apiml.readTimeout": "100"})
+	t.Cleanup(func() { close(over) })
+	for path, status := range map[string]int{
+		"/raw/api/v1/a%2Fb;c%20": 200, "/strict/api/v1/ab?q=%2F": 200, "/strict/api/v1/a%2Fb": 400, "/strict/api/v1/a%20b": 400, "/strict/api/v1/a;b": 400,
+		"/hasty/api/v1/x": 504, "/sse/v1": 400, "/bad/sse/v1/x": 404,
+	} {
+		if got := a.fetch(t, "GET", path); got.status != status || status == 400 && !strings.Contains(got.body, "ZWEAG7") {
+			t.Errorf("%s: %d %s, want %d", path, got.status, got.body, status)
+		}
 	}
 }

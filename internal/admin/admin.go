@@ -50,6 +50,8 @@ func New(o Options) http.Handler {
 		{"/application/health", "GET", true, []http.HandlerFunc{s.health}},
 		{"/application/info", "GET", true, []http.HandlerFunc{s.info}},
 		{"/application/version", "GET", true, []http.HandlerFunc{s.version}},
+		{"/gateway/version", "GET", true, []http.HandlerFunc{s.version}}, // Zowe's other names for it
+		{"/gateway/api/v1/version", "GET", true, []http.HandlerFunc{s.version}},
 		{"/application/websockets", "GET", false, []http.HandlerFunc{s.listSessions}},
 		{"/application/websockets/{id}", "GET, DELETE", false, []http.HandlerFunc{s.getSession, s.closeSession}},
 		{"/application/routes", "GET", false, []http.HandlerFunc{s.routes}},

@@ -55,6 +55,7 @@ type policyView struct {
 	LoadBalancing string            `json:"loadBalancing,omitempty"`
 	Auth          route.Auth        `json:"auth"`
 	HostHeader    route.HostHeader  `json:"hostHeader"`
+	EncodedPath   route.EncodedPath `json:"encodedPath,omitempty"`
 	Timeouts      map[string]string `json:"timeouts"`
 }
 
@@ -76,7 +77,8 @@ type webSocketView struct {
 func viewPolicy(p *route.Policy) policyView {
 	ws, l, t := &p.WebSocket, p.Limits(), p.Timeouts.Effective()
 	v := policyView{
-		LoadBalancing: string(p.LoadBalancing), Auth: p.Auth, HostHeader: p.HostHeader, Timeouts: map[string]string{},
+		LoadBalancing: string(p.LoadBalancing), Auth: p.Auth, HostHeader: p.HostHeader, EncodedPath: p.EncodedPath,
+		Timeouts: map[string]string{},
 		WebSocket: webSocketView{
 			ConnectFailure: ws.ConnectFailure, CloseTimeout: l.CloseTimeout.String(), IdleTimeout: set(l.Idle), IdleCounts: ws.IdleCounts,
 			MaxDuration: set(l.MaxAge), MaxMessageSize: bytes(l.MaxMessage), MaxFrameSize: bytes(l.MaxFrame),

@@ -20,8 +20,6 @@ const sourceName = "eureka"
 const (
 	keyRoutes      = "apiml.routes." // + label + ".gatewayUrl" and ".serviceUrl"
 	keyApimlID     = "apiml.service.apimlId"
-	keyCORSEnabled = "apiml.corsEnabled"
-	keyCORSOrigins = "apiml.corsAllowedOrigins"
 	keyPolicy      = "fairlead."        // + field
 	keyRoutePolicy = "fairlead.routes." // + label + "." + field
 )
@@ -108,6 +106,7 @@ func (t translation) route(base route.Route, id string, offers []offer) route.Ro
 	}
 	r.Policy = &policy
 	r.CORS = won.cors
+	r.SameOrigin = !won.cors && !slices.Contains(t.operator.WebSocket.AllowedOrigins, "*")
 	_, listed := won.instance.Metadata[keyCORSOrigins]
 	r.CORSAnyone = won.cors && !listed && len(policy.WebSocket.AllowedOrigins) == 0 && len(t.operator.WebSocket.AllowedOrigins) == 0
 	r.Target = won.serviceURL
@@ -221,7 +220,7 @@ func routeLabel(key, end string) (label string, ok bool) {
 // refused is left as it was, except that a route is not served at all rather than without the
 // authentication or the origins that it asked for.
 func (o *offer) readPolicy() {
-	o.readCORS()
+	o.readZowe()
 	own := keyRoutePolicy + o.label + "."
 	for _, prefix := range []string{keyPolicy, own} {
 		for _, key := range slices.Sorted(maps.Keys(o.instance.Metadata)) {
@@ -239,31 +238,6 @@ func (o *offer) readPolicy() {
 			}
 		}
 	}
-}
-
-// readCORS reads the origins that Zowe's CORS metadata allows. They add to the gateway's own
-// origin, unless apiml.corsEnabled is false. Where that is true the gateway answers CORS for the service; for WebSocket
-// corsEnabled alone adds nothing.
-func (o *offer) readCORS() {
-	o.cors = strings.EqualFold(strings.TrimSpace(o.instance.Metadata[keyCORSEnabled]), "true")
-	list, ok := o.instance.Metadata[keyCORSOrigins]
-	if !ok || strings.EqualFold(strings.TrimSpace(o.instance.Metadata[keyCORSEnabled]), "false") {
-		return
-	}
-	allowed := []string{}
-	for origin := range strings.SplitSeq(list, ",") {
-		origin = strings.TrimSpace(origin)
-		if origin == "" {
-			continue
-		}
-		var one route.Policy
-		if err := one.Set("websocket.allowedOrigins", origin); err != nil {
-			o.problem(keyCORSOrigins, origin, err)
-			continue
-		}
-		allowed = append(allowed, origin)
-	}
-	o.policy.WebSocket.AllowedOrigins = allowed
 }
 
 func (o *offer) refuse(key, value string, err error) {

@@ -359,18 +359,50 @@ func TestCORSOfRoutes(t *testing.T) {
 		operator     []string
 		metadata     []string
 		cors, anyone bool
+		same         bool // pages of other origins are refused
 	}{
-		{nil, nil, false, false},
-		{nil, []string{keyCORSOrigins, "https://a.test"}, false, false},
-		{nil, []string{keyCORSEnabled, "true"}, true, true},
-		{nil, []string{keyCORSEnabled, " TRUE ", keyCORSOrigins, "https://a.test"}, true, false},
-		{nil, []string{keyCORSEnabled, "true", keyCORSOrigins, "no origin"}, true, false},
-		{[]string{"https://a.test"}, []string{keyCORSEnabled, "true"}, true, false},
+		{nil, nil, false, false, true},
+		{nil, []string{keyCORSOrigins, "https://a.test"}, false, false, true},
+		{nil, []string{keyCORSEnabled, "true"}, true, true, false},
+		{nil, []string{keyCORSEnabled, " TRUE ", keyCORSOrigins, "https://a.test"}, true, false, false},
+		{nil, []string{keyCORSEnabled, "true", keyCORSOrigins, "no origin"}, true, false, false},
+		{[]string{"https://a.test"}, []string{keyCORSEnabled, "true"}, true, false, false},
+		{[]string{"https://a.test"}, nil, false, false, true},
+		{[]string{"*"}, nil, false, false, false},
 	} {
 		operator := route.Policy{WebSocket: route.WebSocket{AllowedOrigins: tt.operator}}
 		r := translated(operator, upAt(1, ws("/ws", tt.metadata...)...))[1]
-		if r.CORS != tt.cors || r.CORSAnyone != tt.anyone {
-			t.Errorf("%q, %q: %v, %v", tt.operator, tt.metadata, r.CORS, r.CORSAnyone)
+		if r.CORS != tt.cors || r.CORSAnyone != tt.anyone || r.SameOrigin != tt.same {
+			t.Errorf("%q, %q: %v, %v, %v", tt.operator, tt.metadata, r.CORS, r.CORSAnyone, r.SameOrigin)
+		}
+	}
+}
+
+// Zowe's keys for paths and times, which the operator's policy and Fairlead's own keys overrule.
+func TestPolicyOfZoweKeys(t *testing.T) {
+	bounded := route.Policy{Timeouts: route.Timeouts{Response: time.Second}}
+	for _, tt := range []struct {
+		operator          route.Policy
+		metadata          []string
+		encoded           route.EncodedPath
+		connect, response time.Duration
+		problems          int
+	}{
+		{route.Policy{}, nil, route.EncodedAny, 5 * time.Second, time.Minute, 0},
+		{route.Policy{}, []string{keyEncoded, " True "}, route.EncodedAny, 5 * time.Second, time.Minute, 0},
+		{route.Policy{}, []string{keyEncoded, "false"}, route.EncodedNothing, 5 * time.Second, time.Minute, 0},
+		{route.Policy{EncodedPath: route.EncodedNoSlash}, []string{keyEncoded, "true"}, route.EncodedNoSlash, 5 * time.Second, time.Minute, 0},
+		{route.Policy{}, []string{keyEncoded, "false", "fairlead.encodedPath", "any"}, route.EncodedAny, 5 * time.Second, time.Minute, 0},
+		{route.Policy{}, []string{keyConnectTimeout, "1500", keyReadTimeout, " 120000"}, route.EncodedAny, 1500 * time.Millisecond, 2 * time.Minute, 0},
+		{bounded, []string{keyReadTimeout, "5000"}, route.EncodedAny, 5 * time.Second, time.Second, 1},
+		{route.Policy{}, []string{keyReadTimeout, "5000", "fairlead.timeouts.response", "7s"}, route.EncodedAny, 5 * time.Second, 7 * time.Second, 0},
+		{route.Policy{}, []string{keyReadTimeout, "5s", keyConnectTimeout, "0"}, route.EncodedAny, 5 * time.Second, time.Minute, 2},
+		{route.Policy{}, []string{keyReadTimeout, "99999999999999999999"}, route.EncodedAny, 5 * time.Second, time.Minute, 1},
+	} {
+		r := translated(tt.operator, upAt(1, ws("/ws", tt.metadata...)...))[1]
+		times := r.Policy.Timeouts.Effective()
+		if r.Policy.EncodedPath != tt.encoded || times.Connect != tt.connect || times.Response != tt.response || len(r.Problems) != tt.problems {
+			t.Errorf("%q: %s, %+v, %q; want %+v", tt.metadata, r.Policy.EncodedPath, times, r.Problems, tt)
 		}
 	}
 }

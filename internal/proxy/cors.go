@@ -12,19 +12,23 @@ import (
 const corsMethods = "GET,HEAD,POST,DELETE,PUT,PATCH,OPTIONS"
 
 // checkCORS does for the service what CORS asks of a server (Fetch standard, section 3.2), where its registration says so: a page
-// of another origin is refused, a preflight answered, and the service sees neither. It tells whether the request has been
-// answered.
+// of another origin is refused, a preflight answered, and the service sees neither. Where the registration does not say so a
+// page of another origin is refused. It tells whether the request has been answered.
 func (s *Server) checkCORS(x *exchange, m *route.Match) bool {
-	if !m.CORS {
+	if !m.CORS && !m.SameOrigin {
 		return false
 	}
 	fields := x.request.Fields
-	origin := fields.Get("Origin")
-	if origin == "" {
+	if !m.CORS {
+		return s.refuseForeign(x)
+	}
+	count := fields.Count("Origin")
+	if count == 0 {
 		return false
 	}
+	origin := fields.Get("Origin")
 	allowed, anyone := m.AllowsCORS(origin, x.origin.proto, x.origin.host)
-	if !allowed || fields.Count("Origin") > 1 {
+	if !allowed || origin == "" || count > 1 {
 		s.fail(x, originRefused())
 		return true
 	}
@@ -42,6 +46,17 @@ func (s *Server) checkCORS(x *exchange, m *route.Match) bool {
 		}
 	}
 	return false
+}
+
+// refuseForeign refuses a request of a page that is not the gateway's own, and tells whether it did.
+func (s *Server) refuseForeign(x *exchange) bool {
+	fields := x.request.Fields
+	count := fields.Count("Origin")
+	if count == 0 || count == 1 && route.OwnOrigin(fields.Get("Origin"), x.origin.proto, x.origin.host) {
+		return false
+	}
+	s.fail(x, originRefused())
+	return true
 }
 
 func (s *Server) preflight(x *exchange) {

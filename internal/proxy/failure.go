@@ -26,6 +26,7 @@ type failure struct {
 	status  int
 	fields  http1.Fields // go with the status: Allow, WWW-Authenticate, …
 	message Message
+	text    string // goes with the status in place of message, as plain text
 	code    websocket.Code
 	reason  string
 	cause   string       // for the access log: what happened, in words
@@ -162,8 +163,24 @@ func failed(err error, target, serviceID string) *failure {
 func originRefused() *failure {
 	return &failure{
 		status: http.StatusForbidden, cause: "origin refused", http: true,
-		message: ErrorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "Invalid CORS request: the Origin is not allowed for this route"),
+		text: "Invalid CORS request",
 	}
+}
+
+// encodedRefused is a path with characters that the route does not take (zowe.md, section 5.6).
+func encodedRefused(p route.EncodedPath, path, serviceID string) *failure {
+	f := &failure{status: http.StatusBadRequest, cause: "encoded characters refused", http: true}
+	switch {
+	case p == route.EncodedNothing && strings.ContainsAny(path, "%;"):
+		f.message = ErrorMessage("ZWEAG701E", "org.zowe.apiml.gateway.requestContainEncodedCharacter",
+			"Service '%s' does not allow encoded characters in the request path: '%s'.", serviceID, path)
+	case p == route.EncodedNoSlash && (strings.Contains(path, "%2F") || strings.Contains(path, "%2f")):
+		f.message = ErrorMessage("ZWEAG702E", "org.zowe.apiml.gateway.requestContainEncodedSlash",
+			"Gateway does not allow encoded slashes in request: '%s'.", path)
+	default:
+		return nil
+	}
+	return f
 }
 
 func methodNotAllowed() Message {

@@ -56,15 +56,19 @@ func (s *Server) serveHTTP(x *exchange) {
 	defer s.logHTTP(x)
 	m, ok := x.table.Match(x.path)
 	if !ok {
-		s.fail(x, notFound(x.target))
+		s.fail(x, s.unroutedHTTP(x))
 		return
 	}
 	x.route(&m)
-	if location, ok := slashRedirect(x, &m); ok {
-		s.redirect(x, http.StatusFound, location)
+	if s.checkCORS(x, &m) {
 		return
 	}
-	if s.checkCORS(x, &m) {
+	if f := encodedRefused(m.Policy.EncodedPath, x.path, m.ServiceID); f != nil {
+		s.fail(x, f)
+		return
+	}
+	if location, ok := slashRedirect(x, &m); ok {
+		s.redirect(x, http.StatusFound, location)
 		return
 	}
 	checked, err := s.authenticate(x, m.Policy)
@@ -105,10 +109,16 @@ func (s *Server) fail(x *exchange, f *failure) {
 		return
 	}
 	fields := append(http1.Fields{{Name: "X-Request-Id", Value: x.record.RequestID}}, f.fields...)
-	fields.Add("Content-Type", "application/json")
+	kind, body := "application/json", []byte(f.text)
+	if f.text != "" {
+		kind = "text/plain"
+	} else {
+		body = f.message.document()
+	}
+	fields.Add("Content-Type", kind)
 	fields.Add("X-Content-Type-Options", "nosniff")
 	fields = x.corsFields(fields)
-	_ = x.Reply(&http1.Answer{Status: f.status, Fields: fields}, f.message.document()) // the client is gone if this fails
+	_ = x.Reply(&http1.Answer{Status: f.status, Fields: fields}, body) // the client is gone if this fails
 }
 
 func (s *Server) redirect(x *exchange, status int, location string) {

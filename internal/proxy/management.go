@@ -6,9 +6,16 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/fairlead-gateway/fairlead/internal/http1"
 )
+
+// isOwn tells whether the path is the gateway's own.
+func (s *Server) isOwn(path string) bool {
+	rest, found := strings.CutPrefix(path, "/application")
+	return found && (rest == "" || rest[0] == '/') || s.EurekaOn && (path == "/gateway/version" || path == "/gateway/api/v1/version")
+}
 
 // serveAdmin has Options.Admin answer, which is an ordinary http.Handler and may block: it runs where it may, and
 // its answer leaves when it is whole. It is given no body.
@@ -18,6 +25,9 @@ func (s *Server) serveAdmin(x *exchange) {
 		x.record.BytesIn, x.record.BytesOut = x.body.Count(), x.Sent()
 		s.log(x)
 	}()
+	if s.refuseForeign(x) {
+		return
+	}
 	if s.Admin == nil {
 		s.fail(x, notFound(x.target))
 		return

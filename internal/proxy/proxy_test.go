@@ -101,6 +101,7 @@ type service struct {
 	endpoints []string          // host:port; "https://host:port" for TLS
 	policy    func(*route.Policy)
 	cors      bool
+	same      bool // Route.SameOrigin
 }
 
 func startGateway(t *testing.T, services ...service) *gateway {
@@ -180,7 +181,7 @@ func buildTable(services []service) *route.Table {
 			routes = append(routes, route.Route{
 				ID: s.id + ":" + gw, Source: "eureka", ServiceID: s.id, GatewayURL: gw, Target: target,
 				Prefixes: []string{"/" + s.id + "/" + gw, "/" + gw + "/" + s.id},
-				Service:  pool.Service(s.id, specs), Policy: &p, CORS: s.cors, CORSAnyone: s.cors && s.policy == nil,
+				Service:  pool.Service(s.id, specs), Policy: &p, CORS: s.cors, CORSAnyone: s.cors && s.policy == nil, SameOrigin: s.same,
 			})
 		}
 	}

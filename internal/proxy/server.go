@@ -239,7 +239,7 @@ func (s *Server) serve(x *exchange, bad error) {
 	switch {
 	case x.conn.listener.config.RedirectToHTTPS && x.origin.proto != "https":
 		s.redirectToHTTPS(x, upgrade)
-	case x.path == "/application" || strings.HasPrefix(x.path, "/application/"):
+	case s.isOwn(x.path):
 		if upgrade { // it is not switched: what follows it is no request (RFC 9931)
 			x.closeAfter()
 		}

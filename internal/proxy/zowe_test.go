@@ -31,6 +31,7 @@ func TestZoweErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		send, endpoint, status, number, key, content string
 		auth                                         route.Auth
+		encoded                                      route.EncodedPath
 	}{
 		"no such route": {
 			send: get("/x/y?z"), status: "404", number: "ZWEAM104E", key: "org.zowe.apiml.common.endPointNotFound",
@@ -72,6 +73,18 @@ func TestZoweErrors(t *testing.T) {
 			send: strings.Replace(get("/svc/api/v1/x"), "GET", "TRACE", 1), endpoint: plain, status: "405", number: "ZWEAO405E", key: "org.zowe.apiml.common.methodNotAllowed",
 			content: "The request method has been disabled and cannot be used for the requested resource.",
 		},
+		"encoded characters": {
+			send: get("/svc/api/v1/a%20b?q=%2f"), endpoint: plain, encoded: route.EncodedNothing, status: "400", number: "ZWEAG701E",
+			key: "org.zowe.apiml.gateway.requestContainEncodedCharacter", content: "Service 'svc' does not allow encoded characters in the request path: '/svc/api/v1/a%20b'.",
+		},
+		"semicolon": {
+			send: get("/svc/api/v1/a;b"), endpoint: plain, encoded: route.EncodedNothing, status: "400", number: "ZWEAG701E",
+			key: "org.zowe.apiml.gateway.requestContainEncodedCharacter", content: "Service 'svc' does not allow encoded characters in the request path: '/svc/api/v1/a;b'.",
+		},
+		"encoded slash": {
+			send: get("/svc/api/v1/a%2fb"), endpoint: plain, encoded: route.EncodedNoSlash, status: "400", number: "ZWEAG702E",
+			key: "org.zowe.apiml.gateway.requestContainEncodedSlash", content: "Gateway does not allow encoded slashes in request: '/svc/api/v1/a%2fb'.",
+		},
 		"bad path": {
 			send: get("/svc/api/v1/%2e%2e/x"), endpoint: plain, status: "400", number: "ZWEAO400E", key: "org.zowe.apiml.common.badRequest",
 			content: "The structure of the request is invalid: …",
@@ -79,7 +92,7 @@ func TestZoweErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := service{id: "svc", routes: restRoutes, policy: func(p *route.Policy) {
-				p.Timeouts.Response, p.Auth = 200*time.Millisecond, c.auth
+				p.Timeouts.Response, p.Auth, p.EncodedPath = 200*time.Millisecond, c.auth, c.encoded
 			}}
 			if c.endpoint != "" {
 				s.endpoints = []string{c.endpoint}
@@ -106,6 +119,42 @@ func TestZoweErrors(t *testing.T) {
 				t.Errorf("line %v", rec)
 			}
 		})
+	}
+}
+
+// TestEncodedPaths sends what the values of encodedPath leave alone.
+func TestEncodedPaths(t *testing.T) {
+	addr := httpService(t, echoHandler)
+	with := func(id string, e route.EncodedPath) service {
+		return service{id: id, routes: restRoutes, endpoints: []string{addr}, policy: func(p *route.Policy) { p.EncodedPath = e }}
+	}
+	g := startGateway(t, with("any", route.EncodedAny), with("slashes", route.EncodedNoSlash), with("none", route.EncodedNothing), with("unsaid", ""))
+	for _, target := range []string{
+		"/any/api/v1/a%2Fb;c", "/unsaid/api/v1/a%2fb%25", "/slashes/api/v1/a%20b;c%252f?%2f", "/none/api/v1/a=b+c,d?q=%2f;x",
+	} {
+		if _, _, head := talk(t, g, "GET "+target+" HTTP/1.1\r\nHost: gw\r\n\r\n"); !strings.HasPrefix(head, "HTTP/1.1 200 ") {
+			t.Errorf("%s: %q", target, head)
+		}
+	}
+}
+
+// TestZoweEvents: paths of server-sent events that no route takes get v2's lines of text (zowe.md, section 5.1).
+func TestZoweEvents(t *testing.T) {
+	g := startGateway(t, service{id: "svc", routes: map[string]string{"sse/v1": "/events"}, endpoints: []string{httpService(t, echoHandler)}})
+	for _, c := range []struct{ target, status, text string }{
+		{"/sse/v1", "400", "ZWEAG712E The URI '/sse/v1' is an invalid format"},
+		{"/svc/sse/v2", "400", "ZWEAG712E The URI '/svc/sse/v2' is an invalid format"},
+		{"/bad/sse/v1/x", "404", "ZWEAG700E No instance of the service 'bad' found. Routing will not be available."},
+		{"/sse/v1/bad/x?q", "404", "ZWEAG700E No instance of the service 'bad' found. Routing will not be available."},
+		{"/svc/sse/bad/x", "404", "ZWEAM104E The endpoint you are looking for 'sse/bad' could not be located"},
+		{"/svc/sse/v1/x", "200", ""},
+		{"/sse/v1/svc/x", "200", ""},
+	} {
+		_, br, head := talk(t, g, "GET "+c.target+" HTTP/1.1\r\nHost: gw\r\n\r\n")
+		body := readBody(t, br, head)
+		if !strings.HasPrefix(head, "HTTP/1.1 "+c.status+" ") || c.text != "" && (body != c.text || one(head, "Content-Type") != "text/plain") {
+			t.Errorf("%s: %q %q, want %s %q", c.target, head, body, c.status, c.text)
+		}
 	}
 }
 

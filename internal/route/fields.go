@@ -56,6 +56,7 @@ var fields = []field{
 	text("loadBalancing", func(p *Policy) *upstream.Balance { return &p.LoadBalancing }, nil),
 	text("auth", func(p *Policy) *Auth { return &p.Auth }, prefer(AuthBasic)),
 	text("hostHeader", func(p *Policy) *HostHeader { return &p.HostHeader }, nil),
+	text("encodedPath", func(p *Policy) *EncodedPath { return &p.EncodedPath }, stricter),
 	duration("timeouts.connect", func(p *Policy) *time.Duration { return &p.Timeouts.Connect }, false, shorter),
 	duration("timeouts.handshake", func(p *Policy) *time.Duration { return &p.Timeouts.Handshake }, false, shorter),
 	duration("timeouts.response", func(p *Policy) *time.Duration { return &p.Timeouts.Response }, true, shorter),

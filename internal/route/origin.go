@@ -22,10 +22,13 @@ func (p *Policy) AllowsOrigin(origin, scheme, host string) bool {
 	if err != nil {
 		return false
 	}
-	if own, err := parseOrigin(scheme + "://" + host); err == nil && own == given {
-		return true
-	}
-	return listed(p.WebSocket.AllowedOrigins, origin)
+	return given.is(scheme, host) || listed(p.WebSocket.AllowedOrigins, origin)
+}
+
+// OwnOrigin tells whether origin is the gateway's own, for a request that came by scheme (http or https) to host.
+func OwnOrigin(origin, scheme, host string) bool {
+	given, err := parseOrigin(origin)
+	return err == nil && given.is(scheme, host)
 }
 
 // AllowsCORS tells whether a page of that origin may use the route, which has CORS; scheme and host are as for
@@ -53,6 +56,12 @@ func listed(list []string, origin string) bool {
 
 // originKey is an origin as RFC 6454 compares it: lower case, with its port.
 type originKey struct{ scheme, host, port string }
+
+// is tells whether a page that came by scheme from host has the origin k.
+func (k originKey) is(scheme, host string) bool {
+	own, err := parseOrigin(scheme + "://" + host)
+	return err == nil && own == k
+}
 
 // parseOrigin reads "scheme://host" or "scheme://host:port" and nothing more (RFC 6454, section 6.1).
 func parseOrigin(s string) (originKey, error) {

@@ -30,6 +30,11 @@ type Policy struct {
 	// client (as the client sent it). Default: endpoint on Eureka routes, client on Gateway API routes.
 	HostHeader HostHeader `yaml:"hostHeader"`
 
+	// EncodedPath says what a plain request's path may hold: any (what the gateway takes at all), no-slashes (no "%2F") or none
+	// (no "%" and no ";"); what it may not is refused with 400. Registered metadata may also say
+	// apiml.enableUrlEncodedCharacters: false, which is none. Default any.
+	EncodedPath EncodedPath `yaml:"encodedPath"`
+
 	// Timeouts bound the steps before a session or a response is under way.
 	Timeouts Timeouts `yaml:"timeouts"`
 
@@ -157,8 +162,9 @@ func DefaultEureka() Policy {
 			Drain:          WaitForEnd,
 			OnUnhealthy:    WaitForEnd,
 		},
-		Auth:       AuthNone,
-		HostHeader: HostOfEndpoint,
+		Auth:        AuthNone,
+		HostHeader:  HostOfEndpoint,
+		EncodedPath: EncodedAny,
 		Timeouts: Timeouts{
 			Connect:   defaultConnect,
 			Handshake: defaultHandshake,

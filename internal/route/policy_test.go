@@ -36,6 +36,7 @@ var everyField = []struct {
 	{"loadBalancing", "random", Policy{LoadBalancing: upstream.Random}},
 	{"auth", "basic", Policy{Auth: AuthBasic}},
 	{"hostHeader", "client", Policy{HostHeader: HostOfClient}},
+	{"encodedPath", "no-slashes", Policy{EncodedPath: EncodedNoSlash}},
 	{"timeouts.connect", "1s", Policy{Timeouts: Timeouts{Connect: time.Second}}},
 	{"timeouts.handshake", "2s", Policy{Timeouts: Timeouts{Handshake: 2 * time.Second}}},
 	{"timeouts.response", "off", Policy{Timeouts: Timeouts{Response: -1}}},
@@ -134,6 +135,7 @@ func TestSetErrors(t *testing.T) {
 		{"auth", "bearer", "not available in this version"},
 		{"auth", "maybe", "none or basic"},
 		{"hostHeader", "evil.test", "endpoint or client"},
+		{"encodedPath", "slashes", "any or no-slashes or none"},
 	} {
 		p := DefaultEureka()
 		err := p.Set(tt.name, tt.value)
@@ -182,6 +184,10 @@ func TestRegisterMayTightenOnly(t *testing.T) {
 		{"websocket.maxSessions", "10", "9", "9", false},
 		{"timeouts.response", "60s", "off", "60s", true},
 		{"timeouts.connect", "1s", "2s", "1s", true},
+		{"encodedPath", "no-slashes", "any", "no-slashes", true},
+		{"encodedPath", "no-slashes", "none", "none", false},
+		{"encodedPath", "none", "no-slashes", "none", true},
+		{"encodedPath", "any", "no-slashes", "no-slashes", false},
 		{"websocket.allowedOrigins", "https://a.test", "*", "https://a.test", true},
 		{"websocket.allowedOrigins", "https://a.test,https://b.test", "https://B.test:443,https://c.test", "https://B.test:443", true},
 		{"websocket.allowedOrigins", "https://a.test,https://b.test", "https://b.test", "https://b.test", false},

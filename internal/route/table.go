@@ -49,6 +49,9 @@ type Route struct {
 	// the route, and with CORSAnyone those of any origin. False: the service does it itself.
 	CORS, CORSAnyone bool
 
+	// SameOrigin, where CORS is false, has the gateway refuse plain requests that come from pages of other origins than its own.
+	SameOrigin bool
+
 	// Backends are the targets of a rule of the Gateway API, of which one is chosen by weight. Empty on Eureka
 	// routes, which have one Service; on others Service is nil.
 	Backends []Backend

@@ -62,6 +62,28 @@ func (v *HostHeader) UnmarshalText(text []byte) error {
 	return oneOf(v, text, nil, HostOfEndpoint, HostOfClient)
 }
 
+// EncodedPath is a value of encodedPath.
+type EncodedPath string
+
+const (
+	EncodedAny     EncodedPath = "any"        // as they came
+	EncodedNoSlash EncodedPath = "no-slashes" // "%2F" is refused
+	EncodedNothing EncodedPath = "none"       // "%" and ";" are refused
+)
+
+// UnmarshalText accepts the values of the type and no others.
+func (v *EncodedPath) UnmarshalText(text []byte) error {
+	return oneOf(v, text, nil, EncodedAny, EncodedNoSlash, EncodedNothing)
+}
+
+// stricter is the value that refuses more.
+func stricter(a, b EncodedPath) EncodedPath {
+	if a == EncodedNothing || b == EncodedAny {
+		return a
+	}
+	return b
+}
+
 // Failover is a value of websocket.failover.
 type Failover string
 

@@ -1,0 +1,73 @@
+package eureka
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/route"
+)
+
+// Metadata of Zowe's that says how a service's routes behave (zowe.md, section 4.7). Fairlead's own keys overlay it.
+const (
+	keyCORSEnabled    = "apiml.corsEnabled"
+	keyCORSOrigins    = "apiml.corsAllowedOrigins"
+	keyEncoded        = "apiml.enableUrlEncodedCharacters"
+	keyConnectTimeout = "apiml.connectTimeout"
+	keyReadTimeout    = "apiml.readTimeout"
+)
+
+// readZowe reads the instance's keys of this kind.
+func (o *offer) readZowe() {
+	o.readCORS()
+	if value := o.instance.Metadata[keyEncoded]; value != "" && !isTrue(value) {
+		o.policy.EncodedPath = route.EncodedNothing
+	}
+	o.policy.Timeouts.Connect = o.milliseconds(keyConnectTimeout)
+	o.policy.Timeouts.Response = o.milliseconds(keyReadTimeout)
+}
+
+// readCORS reads the origins that Zowe's CORS metadata allows. They add to the gateway's own
+// origin, unless apiml.corsEnabled is false. Where that is true the gateway answers CORS for the service; for WebSocket
+// corsEnabled alone adds nothing.
+func (o *offer) readCORS() {
+	o.cors = isTrue(o.instance.Metadata[keyCORSEnabled])
+	list, ok := o.instance.Metadata[keyCORSOrigins]
+	if !ok || strings.EqualFold(strings.TrimSpace(o.instance.Metadata[keyCORSEnabled]), "false") {
+		return
+	}
+	allowed := []string{}
+	for origin := range strings.SplitSeq(list, ",") {
+		origin = strings.TrimSpace(origin)
+		if origin == "" {
+			continue
+		}
+		var one route.Policy
+		if err := one.Set("websocket.allowedOrigins", origin); err != nil {
+			o.problem(keyCORSOrigins, origin, err)
+			continue
+		}
+		allowed = append(allowed, origin)
+	}
+	o.policy.WebSocket.AllowedOrigins = allowed
+}
+
+// maxMilliseconds bounds what is taken for a timeout: a day.
+const maxMilliseconds = 24 * 60 * 60 * 1000
+
+// milliseconds reads a timeout; 0 if nothing is said, or nothing that can be.
+func (o *offer) milliseconds(key string) time.Duration {
+	value := strings.TrimSpace(o.instance.Metadata[key])
+	if value == "" {
+		return 0
+	}
+	ms, err := strconv.Atoi(value)
+	if err != nil || ms < 1 || ms > maxMilliseconds {
+		o.problem(key, value, fmt.Errorf("want 1 to %d milliseconds", maxMilliseconds))
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+func isTrue(value string) bool { return strings.EqualFold(strings.TrimSpace(value), "true") }
