@@ -24,6 +24,9 @@ type translation struct {
 	namespaces map[string]*corev1.Namespace
 	grants     map[grant]bool
 
+	base     route.Policy            // under all RoutePolicies
+	backends map[backendKey]resolved // those that were referred to
+
 	result Result
 }
 
@@ -36,6 +39,8 @@ func newTranslation(set *Set, o Options) *translation {
 		configMaps: byName(set.ConfigMaps),
 		namespaces: make(map[string]*corev1.Namespace, len(set.Namespaces)),
 		grants:     grantsOf(set.ReferenceGrants),
+		base:       route.DefaultGatewayAPI().Overlay(o.Defaults),
+		backends:   make(map[backendKey]resolved),
 	}
 	for _, s := range set.EndpointSlices {
 		name := types.NamespacedName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]}
