@@ -8,10 +8,11 @@ LINT_VERSION := v2.15.0
 LINT := .tools/golangci-lint-$(LINT_VERSION)/golangci-lint
 INTEROP := FAIRLEAD_INTEROP=1 FAIRLEAD_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -v
 H2SPEC := .tools/h2spec
+CONTROLLER_GEN := .tools/controller-gen
 FUZZTIME ?= 20s
 SOAK ?= 10m
 
-.PHONY: help build demo test lint bench interop http conformance soak fuzz
+.PHONY: help build demo generate test lint bench interop http conformance soak fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +22,12 @@ build: ## bin/fairlead, one static binary
 
 demo: build ## the gateway with two instances of a sample service, until Ctrl-C
 	$(BIN) demo
+
+generate: $(CONTROLLER_GEN) ## config/crd and the deep copies of api, from the types in api
+	$(CONTROLLER_GEN) object crd paths=./api/... output:crd:dir=config/crd
+
+$(CONTROLLER_GEN): tools/controller-gen/go.mod tools/controller-gen/go.sum
+	$(GO) -C tools/controller-gen build -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen
 
 test: ## every test in Go, with the race detector where there is a C compiler
 	@if command -v "$$($(GO) env CC)" >/dev/null; then race=-race; else \

@@ -32,7 +32,9 @@ var mayImport = []struct {
 	{"internal/http1", []string{"internal/loop"}},
 	{"internal/route", []string{"internal/unit", "internal/upstream"}},
 	{"internal/eureka", []string{"internal/unit", "internal/auth", "internal/route", "internal/upstream"}},
-	{"internal/kubernetes", []string{"internal/route", "internal/upstream"}},
+	{"api/alb/v1", nil},
+	{"api/fairlead/v1alpha1", []string{"api/alb/v1"}},
+	{"internal/kubernetes", []string{"internal/route", "internal/upstream", "api/alb/v1", "api/fairlead/v1alpha1"}},
 	{"internal/provider", []string{"internal/route", "internal/upstream"}},
 	{"internal/proxy", []string{
 		"internal/unit", "internal/accesslog", "internal/auth", "internal/websocket", "internal/upstream",

@@ -6,6 +6,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
+
+	albv1 "github.com/fairlead-gateway/fairlead/api/alb/v1"
+	"github.com/fairlead-gateway/fairlead/api/fairlead/v1alpha1"
 )
 
 // Set is every object that a translation may read, at one moment. Whoever makes it has filled in the defaults that the
@@ -27,6 +30,22 @@ type Set struct {
 	Secrets            []*corev1.Secret
 	ConfigMaps         []*corev1.ConfigMap
 	Namespaces         []*corev1.Namespace
+
+	// Of alb.networking.azure.io. What is wrong with their values is a condition: those schemas let much pass.
+	ALBHealthCheckPolicies       []*albv1.HealthCheckPolicy
+	ALBRoutePolicies             []*albv1.RoutePolicy
+	ALBBackendTLSPolicies        []*albv1.BackendTLSPolicy
+	FrontendTLSPolicies          []*albv1.FrontendTLSPolicy
+	BackendLoadBalancingPolicies []*albv1.BackendLoadBalancingPolicy
+
+	// Of fairlead.dev.
+	RoutePolicies       []*v1alpha1.RoutePolicy
+	HealthCheckPolicies []*v1alpha1.HealthCheckPolicy
+	Backends            []*v1alpha1.Backend
+
+	// EurekaServices give services of the registry other names than their ids. A backendRef to a name that is not
+	// among them means the service with that id.
+	EurekaServices []*v1alpha1.EurekaService
 }
 
 // Status is what a translation says of one object. It is computed here and written elsewhere.
