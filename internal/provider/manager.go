@@ -36,6 +36,8 @@ type Manager struct {
 	log     *slog.Logger   // constant
 	sources []*source      // constant; in order of precedence
 
+	onSwap func(*route.Table) // constant once Run has begun; nil: nobody is told
+
 	table      atomic.Pointer[route.Table]
 	generation atomic.Uint64 // tables built; 0 is the empty one of New
 
@@ -89,6 +91,10 @@ func New(pool *upstream.Pool, log *slog.Logger, providers ...Provider) *Manager 
 // Table is the newest table, never nil. Load it once per decision: match, policy and service of
 // a session come from one table.
 func (m *Manager) Table() *route.Table { return m.table.Load() }
+
+// OnSwap has f told of every table once it is the newest, one after the other, before Settled accounts for it. f may open
+// and close listeners, and waits for no client. Before Run.
+func (m *Manager) OnSwap(f func(*route.Table)) { m.onSwap = f }
 
 // Generation counts the tables built since start.
 func (m *Manager) Generation() uint64 { return m.generation.Load() }
@@ -179,6 +185,9 @@ func (m *Manager) rebuild() {
 	t := route.Build(all, nil)
 	m.table.Store(t)
 	generation := m.generation.Add(1)
+	if m.onSwap != nil {
+		m.onSwap(t)
+	}
 
 	m.mu.Lock()
 	m.live = included

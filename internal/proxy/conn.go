@@ -80,14 +80,14 @@ func (s *Server) serveRequests(c *clientConn) {
 			s.serveHTTP2(c)
 			return
 		}
-		if s.stopping.Load() {
+		if s.ending(c) {
 			hc.CloseAfter()
 		}
 		if !s.serveExchange(c, hx, err, loop.Goroutines) {
 			return
 		}
 		c.state.Store(connIdle)
-		if s.stopping.Load() {
+		if s.ending(c) {
 			_ = hc.Close()
 			return
 		}

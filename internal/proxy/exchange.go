@@ -71,6 +71,9 @@ type exchange struct {
 
 	table    *route.Table
 	settings *Settings
+	listener *route.Listener // by which the request came, as the table has it; nil on gateway.listeners
+	host     *route.Host     // of listener, whose rules count
+	hostname string          // of the request: without port, in lower case. Only with a listener
 	origin   origin
 	path     string // raw, as received
 	query    string // raw, with its "?", or ""
@@ -122,6 +125,7 @@ func (x *exchange) free() {
 	x.leash.reset()
 	x.client, x.body, x.run, x.conn, x.request, x.h1 = nil, nil, nil, nil, nil, nil
 	x.table, x.settings, x.origin, x.offer, x.call = nil, nil, origin{}, nil, call{}
+	x.listener, x.host, x.hostname = nil, nil, ""
 	x.path, x.query, x.target, x.hops, x.serviceURL = "", "", "", "", ""
 	x.service, x.slot, x.session, x.allowOrigin = nil, nil, nil, ""
 	x.record, x.named, x.upgrade, x.trailers, x.taken = accesslog.Record{}, false, false, false, false

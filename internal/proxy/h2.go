@@ -45,8 +45,12 @@ func (s *Server) serveHTTP2(c *clientConn) {
 	c.state.Store(connBusy) // a shutdown says GOAWAY
 	c.http2 = true
 	defer c.conn.Close()
-	s.http2.server.ServeConn(c.conn, &http2.ServeConnOpts{ //nolint:staticcheck // likewise
-		BaseConfig: s.http2.base,
+	h2 := s.http2
+	if d := c.listener.dynamic; d != nil {
+		h2 = d.http2
+	}
+	h2.server.ServeConn(c.conn, &http2.ServeConnOpts{ //nolint:staticcheck // likewise
+		BaseConfig: h2.base,
 		Handler:    http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serveStream(c, w, r) }),
 	})
 }

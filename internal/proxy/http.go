@@ -54,9 +54,12 @@ type poolKey struct {
 // serveHTTP serves what is no WebSocket handshake: REST, pages, streams of events.
 func (s *Server) serveHTTP(x *exchange) {
 	defer s.logHTTP(x)
-	m, ok := x.table.Match(x.path)
-	if !ok {
-		s.fail(x, s.unroutedHTTP(x))
+	m, none := x.match()
+	if none != nil && x.host == nil {
+		none = s.unroutedHTTP(x)
+	}
+	if none != nil {
+		s.fail(x, none)
 		return
 	}
 	x.route(&m)

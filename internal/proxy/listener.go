@@ -36,6 +36,7 @@ type listener struct {
 	tls     *tls.Config // nil: plain
 	keypair *Keypair    // nil without tls
 	http1   http1.ServerOptions
+	dynamic *dynamic // nil: of gateway.listeners
 
 	// Where the loops of the engine serve it, else nil. Guarded by the mutex of the Server.
 	front  *http1.Front
@@ -77,10 +78,7 @@ func (s *Server) Listen(configs []ListenerConfig, generated func() (*Keypair, er
 }
 
 func (s *Server) bind(i int, c ListenerConfig, generated func() (*Keypair, error)) (*listener, error) {
-	limits := &s.settings.Load().limits
-	l := &listener{config: c, http1: http1.ServerOptions{
-		HeadLimit: int(limits.headerBytes()), IdleTimeout: idleTimeout, HeadTimeout: headTimeout, BodyTimeout: stallTimeout, UnreadTimeout: s.unread,
-	}}
+	l := &listener{config: c, http1: s.http1Options()}
 	var err error
 	if c.TLS != nil {
 		if c.TLS.CertFile != "" || c.TLS.KeyFile != "" {
@@ -99,6 +97,13 @@ func (s *Server) bind(i int, c ListenerConfig, generated func() (*Keypair, error
 		return nil, &ListenError{i, "address", err}
 	}
 	return l, nil
+}
+
+func (s *Server) http1Options() http1.ServerOptions {
+	return http1.ServerOptions{
+		HeadLimit:   int(s.settings.Load().limits.headerBytes()),
+		IdleTimeout: idleTimeout, HeadTimeout: headTimeout, BodyTimeout: stallTimeout, UnreadTimeout: s.unread,
+	}
 }
 
 // Bound is a listener's name and the address that it has got.
@@ -163,7 +168,7 @@ func (s *Server) accept(l *listener) error {
 			pause = 0
 			go s.serveConn(l, c)
 			continue
-		case s.stopping.Load():
+		case s.stopping.Load() || l.gone():
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err

@@ -110,7 +110,7 @@ func (s *Server) leaveTo(c *clientConn, protocol string) {
 		s.track(c)
 		defer s.untrack(c)
 		defer s.recovered(c)
-		if s.stopping.Load() { // drain may have looked before it was tracked
+		if s.ending(c) { // drain may have looked before it was tracked
 			_ = c.conn.Close()
 			return
 		}
@@ -126,20 +126,13 @@ func (s *Server) leaveTo(c *clientConn, protocol string) {
 func (s *Server) stopPolled(ctx context.Context) {
 	var polled []*listener
 	s.mu.Lock()
-	for _, l := range s.listeners {
+	for _, l := range append(s.programmed.all(), s.listeners...) {
 		if l.polled != nil {
 			polled = append(polled, l)
 		}
 	}
 	s.mu.Unlock()
-	for _, l := range polled {
-		l.polled.Close()
-	}
-	s.engine.Each(func(on *loop.Loop) {
-		for _, l := range polled {
-			l.front.Stop(on)
-		}
-	})
+	s.stopFronts(polled)
 	for {
 		open := int64(0)
 		for _, l := range polled {
@@ -154,6 +147,18 @@ func (s *Server) stopPolled(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// stopFronts stops accepting for those listeners, and closes their connections that wait for a request.
+func (s *Server) stopFronts(polled []*listener) {
+	for _, l := range polled {
+		l.polled.Close()
+	}
+	s.engine.Each(func(on *loop.Loop) {
+		for _, l := range polled {
+			l.front.Stop(on)
+		}
+	})
 }
 
 // dialOn is dial in a fiber of l. Where the endpoint is a name, a goroutine resolves it and dials.

@@ -33,13 +33,17 @@ const (
 	causeDrain     = "drain"
 )
 
-// Options are what a Server is made of. All but Admin are required.
+// Options are what a Server is made of. All but Admin and Unbound are required.
 type Options struct {
 	Table     func() *route.Table // the current table; never nil
 	AccessLog *accesslog.Logger
 	Log       *slog.Logger
 	Admin     http.Handler // serves /application/**; nil: no such endpoints
 	EurekaOn  bool         // an Eureka source is on: handshakes without a route get Zowe's texts
+
+	// Unbound is told what Program could not bind, by route.Listener.Key, whenever that changes: also when a later try has
+	// succeeded. It must not call Program, and not wait. Nil: nobody is told.
+	Unbound func(map[string]error)
 }
 
 // Settings are what a reload may change: one immutable value, swapped at once.
@@ -62,8 +66,8 @@ type Server struct {
 	settings  atomic.Pointer[Settings]
 	engine    *loop.Engine // of all sessions; Shutdown ends it
 	stdLog    *log.Logger
-	listeners []*listener
-	http2     *h2Server     // made by Listen
+	listeners []*listener   // gateway.listeners; constant after Listen
+	http2     *h2Server     // theirs
 	conns     atomic.Int64  // open client connections that carry no session
 	started   atomic.Int64  // sessions since start
 	refused   atomic.Int64  // connections and sessions over a limit, since start
@@ -72,6 +76,10 @@ type Server struct {
 	connGone  chan struct{} // has one when a connection has ended since it was looked at
 	hopID     string        // constant
 	unread    time.Duration // constant: unreadTimeout, less in tests
+
+	programming sync.Mutex // held by Program
+	programmed  programmed
+	accepting   sync.WaitGroup // goroutines of programmed
 
 	mu       sync.Mutex // guards the following
 	policies map[relay.Policy]*relay.Policy
@@ -184,6 +192,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	for _, l := range s.listeners {
 		l.ln.Close()
 	}
+	s.endProgram()
 	var closing sync.WaitGroup
 	closing.Go(func() { s.closeSessions(ctx) })
 	s.stopPolled(ctx)
@@ -194,6 +203,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	case <-ctx.Done():
 		s.cutSessions()
 	}
+	s.accepting.Wait()
 	s.engine.Close()
 	if set := s.settings.Load(); set != nil {
 		set.pool.Shut()
@@ -237,6 +247,8 @@ func (s *Server) serve(x *exchange, bad error) {
 		return
 	}
 	switch {
+	case x.conn.listener.dynamic != nil:
+		s.serveProgrammed(x, upgrade)
 	case x.conn.listener.config.RedirectToHTTPS && x.origin.proto != "https":
 		s.redirectToHTTPS(x, upgrade)
 	case s.isOwn(x.path):

@@ -34,8 +34,12 @@ func (s *Server) startSession(x *exchange) {
 	x.offer = offer
 	id := uuid.New()
 	x.record.SessionID = id.String()
-	m, ok := x.table.Match(x.path)
-	if !ok {
+	m, none := x.match()
+	switch {
+	case none != nil && x.host != nil:
+		s.refuse(x, none, nil)
+		return
+	case none != nil:
 		s.refuse(x, s.unrouted(x), x.settings.unroutedPolicy)
 		return
 	}

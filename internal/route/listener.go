@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/netip"
+	"strconv"
 
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
@@ -56,6 +57,17 @@ func (l *Listener) Network() string {
 		return "udp"
 	}
 	return "tcp"
+}
+
+// Key is network and address, "tcp/127.0.0.1:80", or "udp/:53" for every interface: no two Listeners of a Table have one.
+func (l *Listener) Key() string { return l.Network() + "/" + l.BindAddress() }
+
+// BindAddress is Address as net.Listen wants it.
+func (l *Listener) BindAddress() string {
+	if !l.Address.Addr().IsValid() {
+		return ":" + strconv.Itoa(int(l.Address.Port()))
+	}
+	return l.Address.String()
 }
 
 // Host is what a listener serves for the names that one hostname covers: a listener of the Gateway API.
