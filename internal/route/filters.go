@@ -84,12 +84,9 @@ type Retry struct {
 	Attempts int           // beyond the first
 	Codes    []int         // statuses that are tried again
 	Backoff  time.Duration // least pause before the next attempt; 0: none
-
-	// Budget bounds the share of retries among the requests to a service (GEP-3388). Nil: no bound.
-	Budget *RetryBudget
 }
 
-// RetryBudget bounds retries.
+// RetryBudget bounds the share of retries among the requests to a service (GEP-3388). Two of one service are equal.
 type RetryBudget struct {
 	Percent  int           // of the requests of the last Interval
 	Interval time.Duration // 1 s to 1 h

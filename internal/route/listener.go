@@ -175,4 +175,30 @@ type Backend struct {
 
 	// Filters are applied for this backend alone, behind the rule's. May be nil.
 	Filters *Filters
+
+	// Policy holds once the backend is chosen, where a RoutePolicy of its Service says more than the rule's; see PolicyFor. It is
+	// complete. Nil: the rule's. What is asked before, authentication and limits, is the tighter of all in the rule's.
+	Policy *Policy
+
+	// Persistence keeps a client at its endpoint where the rule has no Persistence: the Service's own (GEP-1619). Nil: none.
+	Persistence *Persistence
+
+	// Budget bounds the retries to the Service, from all its routes together (GEP-3388). Nil: no bound.
+	Budget *RetryBudget
+}
+
+// PolicyFor is what holds for a request or session that goes to b, one of the route's Backends.
+func (r *Route) PolicyFor(b *Backend) *Policy {
+	if b != nil && b.Policy != nil {
+		return b.Policy
+	}
+	return r.Policy
+}
+
+// PersistenceFor is how a client is kept at an endpoint of b, one of the route's Backends; nil: it is not.
+func (r *Route) PersistenceFor(b *Backend) *Persistence {
+	if r.Persistence == nil && b != nil {
+		return b.Persistence
+	}
+	return r.Persistence
 }
