@@ -47,7 +47,7 @@ var mayImport = []struct {
 	{"internal/sample", nil},
 	{"internal/config", []string{
 		"internal/unit", "internal/accesslog", "internal/auth", "internal/upstream", "internal/route", "internal/eureka",
-		"internal/proxy", "internal/admin",
+		"internal/kubernetes", "internal/proxy", "internal/admin",
 	}},
 }
 

@@ -18,13 +18,14 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/route"
 )
 
-// Options are what the endpoints read. All are required but Registry.
+// Options are what the endpoints read. All are required but Registry and Objects.
 type Options struct {
 	Sessions *proxy.Sessions
 	Table    func() *route.Table
 	Users    func() *auth.Users // who may use the protected endpoints; a reload may change it
 	Stopping func() bool        // true once the gateway shuts down: health turns 503
 	Registry *eureka.Registry   // nil: the embedded registry is off
+	Objects  func() any         // the statuses of the Gateway API objects, as JSON is made of them; nil: there are none
 	Version  Version
 	Log      *slog.Logger
 }
@@ -56,6 +57,7 @@ func New(o Options) http.Handler {
 		{"/application/websockets/{id}", "GET, DELETE", false, []http.HandlerFunc{s.getSession, s.closeSession}},
 		{"/application/routes", "GET", false, []http.HandlerFunc{s.routes}},
 		{"/application/services", "GET", false, []http.HandlerFunc{s.services}},
+		{"/application/objects", "GET", false, []http.HandlerFunc{s.objects}},
 	} {
 		guard := s.protected
 		if e.open {

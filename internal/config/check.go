@@ -34,6 +34,7 @@ func check(c *Config) Errors {
 	k.limits()
 	k.registry()
 	k.later()
+	k.kubernetes()
 	k.users("auth.basic", c.Auth.Basic)
 	k.users("admin", c.Admin.BasicConfig)
 	k.users("registry.auth", c.Registry.Auth.BasicConfig)
@@ -304,13 +305,26 @@ func (k *checker) later() {
 	if k.c.Kubernetes.Enabled {
 		k.add("kubernetes.enabled", errUnavailable, hint)
 	}
-	if len(k.c.Manifests) > 0 {
-		k.add("manifests", errUnavailable, hint)
-	}
 	if len(k.c.Auth.JWT.Issuers) > 0 {
 		k.add("auth.jwt.issuers", errUnavailable, hint)
 	}
 }
+
+func (k *checker) kubernetes() {
+	c := k.c.Kubernetes
+	if c.PortOffset < 0 || c.PortOffset > maxPortOffset {
+		k.add("kubernetes.portOffset", fmt.Errorf("%d: want 0 to %d", c.PortOffset, maxPortOffset), "")
+	}
+	if c.AddressPool == "" {
+		return
+	}
+	if _, err := netip.ParsePrefix(c.AddressPool); err != nil {
+		k.add("kubernetes.addressPool", fmt.Errorf("%q is no network", c.AddressPool), `write it as "10.96.255.0/24"`)
+	}
+}
+
+// maxPortOffset leaves a port to offset.
+const maxPortOffset = 1<<16 - 2
 
 // places judges, without making anything, where files will be written.
 func (k *checker) places() {

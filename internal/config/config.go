@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/admin"
 	"github.com/fairlead-gateway/fairlead/internal/auth"
 	"github.com/fairlead-gateway/fairlead/internal/eureka"
+	"github.com/fairlead-gateway/fairlead/internal/kubernetes"
 	"github.com/fairlead-gateway/fairlead/internal/proxy"
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
@@ -36,11 +37,12 @@ type Config struct {
 	// Eureka is a Eureka cluster to read, and to register with.
 	Eureka EurekaCluster `yaml:"eureka"`
 
-	// Kubernetes is the Gateway API.
-	Kubernetes Kubernetes `yaml:"kubernetes"`
+	// Kubernetes is what holds for objects of the Gateway API.
+	Kubernetes kubernetes.Config `yaml:"kubernetes"`
 
-	// Manifests are files or directories of Gateway API YAML. Default none. Not available in
-	// this version: it must be empty.
+	// Manifests are files or directories of Gateway API YAML: Gateways, routes, Services, policies. A change of
+	// theirs is live within a second; a file with an error leaves what was there before. Default none. A change of
+	// the list needs a restart.
 	Manifests []string `yaml:"manifests"`
 
 	// Auth is what the gateway itself may ask of clients. Which routes ask, their policy says
@@ -79,13 +81,6 @@ type EurekaCluster struct {
 	// ServiceURLs are the cluster's addresses, "https://host:10011/eureka/". Default none. Not
 	// available in this version: it must be empty.
 	ServiceURLs []string `yaml:"serviceUrls"`
-}
-
-// Kubernetes is the section kubernetes.
-type Kubernetes struct {
-	// Enabled reads routes from the API server of a cluster. Default false. Not available in
-	// this version: it must be false.
-	Enabled bool `yaml:"enabled"`
 }
 
 // Auth is the section auth.

@@ -108,7 +108,7 @@ func TestErrors(t *testing.T) {
 			"      |   ^",
 			"fairlead: hint: remove the key",
 		)},
-		{"section of a later version", "eureka: {serviceUrls: [x]}\nkubernetes: {enabled: true}\nmanifests: [x]\nauth: {jwt: {issuers: [x]}}", lines(
+		{"section of a later version", "eureka: {serviceUrls: [x]}\nkubernetes: {enabled: true}\nauth: {jwt: {issuers: [x]}}", lines(
 			"f.yaml:1:10: eureka.serviceUrls: not available in this version",
 			"    1 | eureka: {serviceUrls: [x]}",
 			"      |          ^",
@@ -117,12 +117,8 @@ func TestErrors(t *testing.T) {
 			"    2 | kubernetes: {enabled: true}",
 			"      |                       ^",
 			"fairlead: hint: remove it",
-			"fairlead: f.yaml:3:1: manifests: not available in this version",
-			"    3 | manifests: [x]",
-			"      | ^",
-			"fairlead: hint: remove it",
-			"fairlead: f.yaml:4:14: auth.jwt.issuers: not available in this version",
-			"    4 | auth: {jwt: {issuers: [x]}}",
+			"fairlead: f.yaml:3:14: auth.jwt.issuers: not available in this version",
+			"    3 | auth: {jwt: {issuers: [x]}}",
 			"      |              ^",
 			"fairlead: hint: remove it",
 		)},

@@ -55,6 +55,9 @@ type Provider struct {
 	// Log gets what the metadata asks for in vain, once each. Nil: nobody does.
 	Log *slog.Logger
 
+	// After is called after each set has been published. Nil: nobody is told.
+	After func()
+
 	mu        sync.Mutex // guards the following
 	published uint64     // the registry's generation that the newest set holds
 	any       bool       // a set was published
@@ -118,6 +121,9 @@ func (p *Provider) Run(ctx context.Context, publish func(route.Set)) error {
 		routes, next := m.update(p.Registry.Instances(), time.Now())
 		publish(route.Set{Routes: routes})
 		p.note(generation)
+		if p.After != nil {
+			p.After()
+		}
 		if next > 0 {
 			forget.Reset(next)
 		} else {

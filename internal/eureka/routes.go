@@ -139,6 +139,18 @@ func (t translation) endpoints(instances []*Instance) (specs []upstream.Spec, pr
 	return specs, problems
 }
 
+// Endpoints are where the UP instances of the service with that id (in lower case) run. known tells whether any instance is registered.
+func Endpoints(instances []*Instance, id string) (specs []upstream.Spec, known bool) {
+	var own []*Instance
+	for _, in := range instances {
+		if in.ServiceID() == id {
+			own = append(own, in)
+		}
+	}
+	specs, _ = translation{}.endpoints(own) // the routes of the service tell its problems
+	return specs, len(own) > 0
+}
+
 // rank orders instances so that the last one wins: those that are not UP first, then by when they
 // registered UP.
 func rank(a, b *Instance) int {

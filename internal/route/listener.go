@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
@@ -127,6 +128,44 @@ type RuleMatch struct {
 	Method  string       // "": any
 	Headers []ValueMatch // all of them; names compare without case
 	Query   []ValueMatch // all of them; of repeated parameters the first counts
+}
+
+// String is the condition as a person reads it: "PathPrefix /a, GET, header X-A=1".
+func (m RuleMatch) String() string {
+	parts := []string{m.Path.String()}
+	if m.Method != "" {
+		parts = append(parts, m.Method)
+	}
+	for _, v := range m.Headers {
+		parts = append(parts, "header "+v.String())
+	}
+	for _, v := range m.Query {
+		parts = append(parts, "query "+v.String())
+	}
+	return strings.Join(parts, ", ")
+}
+
+// String is "PathPrefix /a", "Exact /a" or "RegularExpression /a.*".
+func (m PathMatch) String() string {
+	kind := "PathPrefix"
+	switch m.Kind {
+	case PathExact:
+		kind = "Exact"
+	case PathRegexp:
+		kind = "RegularExpression"
+	}
+	if m.Value == "" {
+		return kind + " /"
+	}
+	return kind + " " + m.Value
+}
+
+// String is "name=value", or "name~pattern".
+func (m ValueMatch) String() string {
+	if m.Regexp {
+		return m.Name + "~" + m.Value
+	}
+	return m.Name + "=" + m.Value
 }
 
 // PathKind is how a path is compared.
