@@ -164,6 +164,16 @@ func (c *routesCommand) Run() error {
 			Endpoints []string `json:"endpoints"`
 			Conflicts []string `json:"conflicts"`
 		} `json:"routes"`
+		Rules []struct {
+			ID        string   `json:"id"`
+			Listener  string   `json:"listener"`
+			Hostnames []string `json:"hostnames"`
+			Matches   []string `json:"matches"`
+			Backends  []struct {
+				Name      string   `json:"name"`
+				Endpoints []string `json:"endpoints"`
+			} `json:"backends"`
+		} `json:"rules"`
 		Problems []struct {
 			Route   string `json:"route"`
 			Problem string `json:"problem"`
@@ -173,6 +183,27 @@ func (c *routesCommand) Run() error {
 		return fmt.Errorf("%s: answer: %w", c.Gateway, err)
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	if len(t.Rules) > 0 {
+		fmt.Fprintln(table, "LISTENER\tHOSTNAMES\tMATCH\tROUTE\tBACKENDS")
+	}
+	for _, r := range t.Rules {
+		var backends []string
+		for _, b := range r.Backends {
+			backends = append(backends, fmt.Sprintf("%s (%d)", b.Name, len(b.Endpoints)))
+		}
+		if len(r.Matches) == 0 {
+			r.Matches = []string{"everything"}
+		}
+		for _, m := range r.Matches {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.Listener, orAny(strings.Join(r.Hostnames, ",")), m, r.ID, strings.Join(backends, ", "))
+		}
+	}
+	if len(t.Rules) > 0 {
+		if err := table.Flush(); err != nil {
+			return err
+		}
+		fmt.Println()
+	}
 	fmt.Fprintln(table, "PATH\tSERVICE\tSERVICE URL\tINSTANCES")
 	for _, r := range t.Routes {
 		for _, p := range r.Prefixes {
@@ -270,4 +301,12 @@ func (c *clientFlags) password() (string, error) {
 		return "", fmt.Errorf("password: %w\nfairlead: hint: set FAIRLEAD_PASSWORD, or name the gateway's data directory with --data-dir", err)
 	}
 	return strings.TrimSpace(string(text)), nil
+}
+
+// orAny is a hostname, or what stands for any.
+func orAny(name string) string {
+	if name == "" {
+		return "*"
+	}
+	return name
 }

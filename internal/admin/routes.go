@@ -29,9 +29,10 @@ func (s *server) routes(w http.ResponseWriter, _ *http.Request) {
 	}
 	t := s.Table()
 	answer := struct {
-		Routes   []entry   `json:"routes"`
-		Problems []problem `json:"problems"`
-	}{[]entry{}, []problem{}}
+		Routes   []entry    `json:"routes"`
+		Rules    []ruleView `json:"rules"`
+		Problems []problem  `json:"problems"`
+	}{[]entry{}, viewRules(t.Listeners), []problem{}}
 	for _, rt := range t.Routes() {
 		e := entry{
 			ID: rt.ID, Source: rt.Source, ServiceID: rt.ServiceID, GatewayURL: rt.GatewayURL, ServiceURL: rt.Target,
