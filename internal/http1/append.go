@@ -10,11 +10,13 @@ const (
 
 // AppendRequestLine appends the line of an HTTP/1.1 request to b. It is one line of three parts whatever it is given:
 // in target, bytes that no target may have (controls, space, DEL, "#") are percent-encoded, and bytes of method
-// that no token has are left out.
-func AppendRequestLine(b []byte, method, target string) []byte {
+// that no token has are left out. The parts of target stand behind each other.
+func AppendRequestLine(b []byte, method string, target ...string) []byte {
 	b = appendOnly(b, method, tokenByte, false)
 	b = append(b, ' ')
-	b = appendOnly(b, target, targetByte, true)
+	for _, part := range target {
+		b = appendOnly(b, part, targetByte, true)
+	}
 	return append(b, " HTTP/1.1\r\n"...)
 }
 

@@ -71,6 +71,10 @@ func (s *Server) preflight(x *exchange) {
 
 // corsFields adds what lets the page read the answer. What the service itself says about it goes.
 func (x *exchange) corsFields(fields http1.Fields) http1.Fields {
+	if x.ruled {
+		fields.Keep(func(f http1.Field) bool { return !hasPrefixFold(f.Name, "Access-Control-") })
+		return append(fields, x.sharing...)
+	}
 	if x.allowOrigin == "" {
 		return fields
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/fairlead-gateway/fairlead/internal/accesslog"
 	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/loop"
@@ -89,6 +91,13 @@ type exchange struct {
 
 	allowOrigin string // Access-Control-Allow-Origin of the answer; "": the gateway does not say it
 
+	ruled   bool         // the rule says all of CORS that the answer says: sharing
+	sharing http1.Fields // nothing: the page may not read the answer
+
+	to    target                                    // where it goes
+	asked route.Request                             // of a rule: what it is found by
+	field func(name string) (value string, ok bool) // of the request; made once
+
 	head  []byte      // scratch for the head that goes to a service
 	leash leash       // ends the wait for a service
 	gone  func(error) // leash.end
@@ -100,6 +109,7 @@ type exchange struct {
 	session *Session           // listed, and not yet the relay's
 
 	offer      *websocket.Offer // what the client's handshake asks for; nil for a plain request
+	sessionID  uuid.UUID        // of the session that it is to become
 	serviceURL string           // where a session goes, redacted
 	taken      bool             // the connection belongs to a session, or is closed
 	record     accesslog.Record
@@ -108,7 +118,7 @@ type exchange struct {
 // exchanges are reused: nothing of one is used after free but strings.
 var exchanges = sync.Pool{New: func() any {
 	x := new(exchange)
-	x.gone = x.leash.end
+	x.gone, x.field = x.leash.end, x.fieldValue
 	return x
 }}
 
@@ -128,6 +138,9 @@ func (x *exchange) free() {
 	x.listener, x.host, x.hostname = nil, nil, ""
 	x.path, x.query, x.target, x.hops, x.serviceURL = "", "", "", "", ""
 	x.service, x.slot, x.session, x.allowOrigin = nil, nil, nil, ""
+	x.ruled, x.sharing = false, nil
+	x.listener, x.host, x.hostname = nil, nil, ""
+	x.to, x.asked = target{}, route.Request{}
 	x.record, x.named, x.upgrade, x.trailers, x.taken = accesslog.Record{}, false, false, false, false
 	x.head, x.kinds, x.answerKinds, x.call.answer.Fields = head[:0], kinds[:0], answerKinds[:0], fields[:0]
 	exchanges.Put(x)
@@ -214,6 +227,7 @@ func (x *exchange) clientText() string {
 
 // route notes where the request goes.
 func (x *exchange) route(m *route.Match) {
+	x.to.Match, x.to.service, x.to.name, x.to.policy = *m, m.Service, m.ServiceID, m.Policy
 	x.record.Route, x.record.Service = m.ID, m.ServiceID
 }
 

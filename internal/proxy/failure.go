@@ -27,6 +27,8 @@ type failure struct {
 	fields  http1.Fields // go with the status: Allow, WWW-Authenticate, …
 	message Message
 	text    string // goes with the status in place of message, as plain text
+	detail  string // of RFC 9457; "": text, or what message says
+	bare    bool   // the status goes with fields alone
 	code    websocket.Code
 	reason  string
 	cause   string       // for the access log: what happened, in words
@@ -169,18 +171,18 @@ func originRefused() *failure {
 
 // encodedRefused is a path with characters that the route does not take (zowe.md, section 5.6).
 func encodedRefused(p route.EncodedPath, path, serviceID string) *failure {
-	f := &failure{status: http.StatusBadRequest, cause: "encoded characters refused", http: true}
+	var m Message
 	switch {
 	case p == route.EncodedNothing && strings.ContainsAny(path, "%;"):
-		f.message = ErrorMessage("ZWEAG701E", "org.zowe.apiml.gateway.requestContainEncodedCharacter",
+		m = ErrorMessage("ZWEAG701E", "org.zowe.apiml.gateway.requestContainEncodedCharacter",
 			"Service '%s' does not allow encoded characters in the request path: '%s'.", serviceID, path)
 	case p == route.EncodedNoSlash && (strings.Contains(path, "%2F") || strings.Contains(path, "%2f")):
-		f.message = ErrorMessage("ZWEAG702E", "org.zowe.apiml.gateway.requestContainEncodedSlash",
+		m = ErrorMessage("ZWEAG702E", "org.zowe.apiml.gateway.requestContainEncodedSlash",
 			"Gateway does not allow encoded slashes in request: '%s'.", path)
 	default:
 		return nil
 	}
-	return f
+	return &failure{status: http.StatusBadRequest, cause: "encoded characters refused", http: true, message: m}
 }
 
 func methodNotAllowed() Message {

@@ -101,6 +101,7 @@ type forwards struct {
 	sessionID string // of a handshake; "" for a plain request
 	checked   bool   // the gateway itself took the Authorization header
 	trailers  bool   // the body that goes to the service can have trailers
+	edits     edits  // of the rule and its backend
 }
 
 // appendFields appends the client's end-to-end fields as they came, in their order and spelling,
@@ -108,14 +109,18 @@ type forwards struct {
 func (x *exchange) appendFields(b []byte, to *forwards) []byte {
 	fields := x.request.Fields
 	for i := range fields {
-		if x.passes(i, to) {
+		if x.passes(i, to) && !to.edits.replace(fields[i].Name) {
 			b = http1.AppendField(b, fields[i].Name, fields[i].Value)
 		}
 	}
 	if x.trailers && to.sessionID == "" {
 		b = append(b, "TE: trailers\r\nConnection: TE\r\n"...) // RFC 9110, section 10.1.4
 	}
-	b = x.appendForward(b, to.prefix)
+	if len(to.edits) > 0 {
+		b = x.appendForwardEdited(b, to)
+	} else {
+		b = x.appendForward(b, to.prefix)
+	}
 	b = append(b, hopHeader+": "...)
 	if x.hops != "" {
 		b = append(append(b, x.hops...), ", "...)
@@ -125,7 +130,7 @@ func (x *exchange) appendFields(b []byte, to *forwards) []byte {
 	if to.sessionID != "" {
 		b = http1.AppendField(b, "Fairlead-Session-Id", to.sessionID)
 	}
-	return b
+	return to.edits.append(b)
 }
 
 // passes tells whether field i of the client's goes on to the service as it is.
@@ -160,7 +165,9 @@ func (x *exchange) appendForward(b []byte, prefix string) []byte {
 	b = http1.AppendField(b, "X-Forwarded-Host", o.host)
 	b = http1.AppendField(b, "X-Forwarded-Port", o.port)
 	b = http1.AppendField(b, "X-Forwarded-Proto", o.proto)
-	b = http1.AppendField(b, "X-Forwarded-Prefix", prefix)
+	if prefix != "" || !x.ofGateway() {
+		b = http1.AppendField(b, "X-Forwarded-Prefix", prefix)
+	}
 	b = append(b, "Forwarded: "...)
 	if o.elems != "" {
 		b = append(append(b, o.elems...), ", "...)

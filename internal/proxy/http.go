@@ -26,7 +26,6 @@ const (
 // A call is one HTTP request on its way to an endpoint.
 type call struct {
 	x        *exchange
-	match    route.Match
 	forwards forwards
 	endpoint *upstream.Endpoint
 	response time.Duration // timeouts.response; 0: no bound
@@ -54,12 +53,9 @@ type poolKey struct {
 // serveHTTP serves what is no WebSocket handshake: REST, pages, streams of events.
 func (s *Server) serveHTTP(x *exchange) {
 	defer s.logHTTP(x)
-	m, none := x.match()
-	if none != nil && x.host == nil {
-		none = s.unroutedHTTP(x)
-	}
-	if none != nil {
-		s.fail(x, none)
+	m, ok := x.table.Match(x.path)
+	if !ok {
+		s.fail(x, s.unroutedHTTP(x))
 		return
 	}
 	x.route(&m)
@@ -79,14 +75,21 @@ func (s *Server) serveHTTP(x *exchange) {
 		s.fail(x, failed(err, x.target, m.ServiceID))
 		return
 	}
-	x.call = call{x: x, match: m, response: m.Policy.Timeouts.Effective().Response, answer: http1.Response{Fields: x.call.answer.Fields[:0]}}
+	s.request(x, checked)
+}
+
+// request has the service of the exchange's target answer. checked tells that the gateway itself took the Authorization
+// header.
+func (s *Server) request(x *exchange, checked bool) {
+	x.call = call{x: x, response: x.to.policy.Timeouts.Effective().Response, answer: http1.Response{Fields: x.call.answer.Fields[:0]}}
 	c := &x.call
-	c.forwards = forwards{prefix: m.Prefix, checked: checked, trailers: x.request.Body.Kind == http1.Chunked}
-	if c.endpoint, err = m.Service.Pick(m.Policy.Balance(false)); err == nil {
+	c.forwards = forwards{prefix: x.to.prefix(), checked: checked, trailers: x.request.Body.Kind == http1.Chunked, edits: x.to.edits}
+	var err error
+	if c.endpoint, err = x.to.service.Pick(x.to.policy.Balance(false)); err == nil {
 		err = s.forward(c)
 	}
 	if err != nil {
-		s.fail(x, failed(err, x.target, m.ServiceID))
+		s.fail(x, failed(err, x.target, x.to.name))
 		return
 	}
 	s.relayAnswer(c)
@@ -112,16 +115,26 @@ func (s *Server) fail(x *exchange, f *failure) {
 		return
 	}
 	fields := append(http1.Fields{{Name: "X-Request-Id", Value: x.record.RequestID}}, f.fields...)
-	kind, body := "application/json", []byte(f.text)
-	if f.text != "" {
-		kind = "text/plain"
-	} else {
-		body = f.message.document()
+	var kind string
+	var body []byte
+	switch {
+	case f.bare:
+	case x.speaksGRPC():
+		kind, x.record.Status = "application/grpc", http.StatusOK
+		fields = append(fields, f.grpcFields()...)
+	case x.ofGateway():
+		kind, body = "application/problem+json", f.problem()
+	case f.text != "":
+		kind, body = "text/plain", []byte(f.text)
+	default:
+		kind, body = "application/json", f.message.document()
 	}
-	fields.Add("Content-Type", kind)
-	fields.Add("X-Content-Type-Options", "nosniff")
+	if kind != "" {
+		fields.Add("Content-Type", kind)
+		fields.Add("X-Content-Type-Options", "nosniff")
+	}
 	fields = x.corsFields(fields)
-	_ = x.Reply(&http1.Answer{Status: f.status, Fields: fields}, body) // the client is gone if this fails
+	_ = x.Reply(&http1.Answer{Status: x.record.Status, Fields: fields}, body) // the client is gone if this fails
 }
 
 func (s *Server) redirect(x *exchange, status int, location string) {
@@ -147,7 +160,7 @@ func slashRedirect(x *exchange, m *route.Match) (string, bool) {
 // replaced once, if the request may be repeated.
 func (s *Server) forward(c *call) error {
 	x := c.x
-	timeouts := c.match.Policy.Timeouts.Effective()
+	timeouts := x.to.policy.Timeouts.Effective()
 	for _, whole := range []time.Duration{timeouts.Request, timeouts.BackendRequest} { // one attempt: both mean the same
 		if t := x.record.Time.Add(whole); whole > 0 && (c.until.IsZero() || t.Before(c.until)) {
 			c.until = t
@@ -177,11 +190,11 @@ func (s *Server) forward(c *call) error {
 			return c.why(err)
 		default:
 			tried = append(tried, c.endpoint)
-			next, none := c.match.Service.Pick(c.match.Policy.Balance(false), tried...)
+			next, none := x.to.service.Pick(x.to.policy.Balance(false), tried...)
 			if none != nil || len(tried) == maxAttempts {
 				return err
 			}
-			s.Log.Warn("endpoint not reached", "service", c.match.ServiceID, "instance", c.endpoint.ID, "err", err)
+			s.Log.Warn("endpoint not reached", "service", x.to.name, "instance", c.endpoint.ID, "err", err)
 			c.endpoint = next
 		}
 	}
@@ -219,11 +232,11 @@ func (c *call) connect() error {
 			return nil
 		}
 	}
-	deadline := time.Now().Add(c.match.Policy.Timeouts.Effective().Handshake)
+	deadline := time.Now().Add(x.to.policy.Timeouts.Effective().Handshake)
 	if !c.until.IsZero() && c.until.Before(deadline) {
 		deadline = c.until
 	}
-	conn, err := x.dial(c.match.Policy, c.endpoint, deadline)
+	conn, err := x.dial(x.to.policy, c.endpoint, deadline)
 	if err != nil {
 		return err
 	}
@@ -254,12 +267,9 @@ func (c *call) sendBody() {
 // appendHead appends the head of the request as it goes to the endpoint.
 func (c *call) appendHead(b []byte) []byte {
 	x := c.x
-	b = http1.AppendRequestLine(b, x.request.Method, c.match.Upstream()+x.query)
-	host := c.endpoint.Address()
-	if c.match.Policy.HostHeader == route.HostOfClient {
-		host = x.origin.host
-	}
-	b = http1.AppendField(b, "Host", host)
+	first, rest := x.to.path()
+	b = http1.AppendRequestLine(b, x.request.Method, first, rest, x.query)
+	b = http1.AppendField(b, "Host", x.hostFor(c.endpoint))
 	b = x.appendFields(b, &c.forwards)
 	switch x.request.Body.Kind {
 	case http1.Length:
@@ -347,8 +357,8 @@ func (c *call) why(err error) error {
 // relayAnswer passes the service's answer on to the client as it comes.
 func (s *Server) relayAnswer(c *call) {
 	x, a := c.x, &c.answer
-	fields := x.answerFields(a.Fields)
-	if a.Status >= 300 && a.Status < 400 {
+	fields := x.edited(x.answerFields(a.Fields))
+	if a.Status >= 300 && a.Status < 400 && !x.ofGateway() {
 		if to, ok := c.relocate(fields.Get("Location")); ok {
 			fields.Set("Location", to)
 		}
@@ -439,7 +449,7 @@ func (c *call) relocate(location string) (string, bool) {
 	if u.Port() == "" {
 		host = u.Hostname() + ":" + portOf(u.Host, u.Scheme)
 	}
-	if to, ok := relocateOn(c.match.Route, c.match.Prefix, host, path); ok {
+	if to, ok := relocateOn(c.x.to.Route, c.x.to.Prefix, host, path); ok {
 		return to, true
 	}
 	for _, rt := range c.x.table.Routes() {

@@ -1,46 +1,113 @@
 package proxy
 
 import (
-	"net/http"
-	"strings"
-
 	"github.com/fairlead-gateway/fairlead/internal/route"
 )
 
-// serveRule serves a request whose host is known.
+// serveRule serves a request that came to a Gateway's listener, for x.host: by the rule of an HTTPRoute or GRPCRoute.
+// upgrade: it is a WebSocket handshake.
 func (s *Server) serveRule(x *exchange, upgrade bool) {
 	if upgrade {
-		s.startSession(x)
+		s.serveRuleSession(x)
 		return
 	}
-	s.serveHTTP(x)
+	defer s.logHTTP(x)
+	checked, err := s.enterRule(x)
+	if err != nil {
+		s.fail(x, failed(err, x.target, x.to.name))
+		return
+	}
+	s.request(x, checked)
 }
 
-// match finds the route of the request: the rule of its host, with the backend that is chosen for it, or that of its path alone.
-func (x *exchange) match() (m route.Match, f *failure) {
-	if x.host == nil {
-		m, ok := x.table.Match(x.path)
-		if !ok {
-			f = notFound(x.target)
+func (s *Server) serveRuleSession(x *exchange) {
+	if err := x.openHandshake(); err != nil {
+		s.refuse(x, failed(err, x.target, ""), nil)
+		return
+	}
+	checked, err := s.enterRule(x)
+	if err != nil {
+		s.refuse(x, failed(err, x.target, x.to.name), x.to.policy)
+		return
+	}
+	s.openSession(x, checked)
+}
+
+// enterRule finds the rule for a request and one of its backends, and does what has to be done before anything is sent
+// there. checked tells that the gateway itself took the Authorization header. The error may be a *failure that is an
+// answer: a redirect, or that to a preflight.
+func (s *Server) enterRule(x *exchange) (checked bool, err error) {
+	if !x.findRule() {
+		return false, noRule(x.target)
+	}
+	if err := x.filter(x.to.Filters); err != nil {
+		return false, err
+	}
+	if x.offer != nil {
+		checked, err = s.admitSession(x, x.to.policy)
+	} else {
+		checked, err = s.authenticate(x, x.to.policy)
+	}
+	if err != nil {
+		return checked, err
+	}
+	b := x.to.Choose()
+	if b == nil {
+		return checked, noBackend("the rule has no backend")
+	}
+	x.to.backend, x.to.name, x.record.Service = b, b.Name, b.Name
+	if b.Invalid != "" {
+		return checked, noBackend(b.Invalid)
+	}
+	x.to.service, x.to.policy = b.Service, x.to.PolicyFor(b)
+	return checked, x.filter(b.Filters)
+}
+
+// ofGateway tells whether the request came to a Gateway's listener.
+func (x *exchange) ofGateway() bool { return x.conn.listener.dynamic != nil }
+
+// findRule finds the rule with the highest precedence.
+func (x *exchange) findRule() bool {
+	x.asked = route.Request{Host: x.hostname, Path: x.path, Method: x.request.Method, Header: x.field}
+	if x.query != "" {
+		x.asked.Query = x.query[1:]
+	}
+	m, ok := x.host.Match(&x.asked)
+	if ok {
+		x.route(&m)
+	}
+	return ok
+}
+
+// fieldValue returns a field of the request as one list.
+func (x *exchange) fieldValue(name string) (value string, ok bool) {
+	if !x.request.Fields.Has(name) {
+		return "", false
+	}
+	return joined(x.request.Fields, name), true
+}
+
+// filter does what the filters of a rule, or of a backend, say that is not done on the way. f may be nil.
+func (x *exchange) filter(f *route.Filters) error {
+	if f == nil {
+		return nil
+	}
+	if f.Unsupported != "" {
+		return noBackend(f.Unsupported)
+	}
+	if f.CORS != nil && x.offer == nil {
+		if err := x.shareByRule(f.CORS); err != nil {
+			return err
 		}
-		return m, f
 	}
-	m, ok := x.host.Match(&route.Request{
-		Host: x.hostname, Path: x.path, Query: strings.TrimPrefix(x.query, "?"), Method: x.request.Method,
-		Header: func(name string) (string, bool) { return joined(x.request.Fields, name), x.request.Fields.Has(name) },
-	})
-	if !ok {
-		return m, notFound(x.target)
+	if !f.RequestHeaders.Empty() {
+		x.to.edits = append(x.to.edits, &f.RequestHeaders)
 	}
-	to := m.Choose()
-	if to == nil || to.Invalid != "" {
-		return m, &failure{
-			status: http.StatusInternalServerError, cause: "no backend that is valid", http: true,
-			message: ErrorMessage("ZWEAO500E", "org.zowe.apiml.common.internalServerError", "The route of '%s' has no valid backend", x.target),
-		}
+	if !f.ResponseHeaders.Empty() {
+		x.to.answers = append(x.to.answers, &f.ResponseHeaders)
 	}
-	chosen := *m.Route
-	chosen.Service = to.Service
-	m.Route = &chosen
-	return m, nil
+	if f.Redirect != nil {
+		return x.redirection(f.Redirect)
+	}
+	return nil
 }

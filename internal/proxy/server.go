@@ -297,16 +297,21 @@ func (s *Server) reject(x *exchange, f *failure) {
 	s.log(x)
 }
 
-// redirectToHTTPS sends a client from a plain listener to the one with tls. A WebSocket client follows no
-// redirect: it is told in words.
-func (s *Server) redirectToHTTPS(x *exchange, upgrade bool) {
-	host := x.origin.host
+// withoutPort is a Host without its port, with the brackets of an IPv6 address.
+func withoutPort(host string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 		if strings.Contains(h, ":") {
 			host = "[" + h + "]"
 		}
 	}
+	return host
+}
+
+// redirectToHTTPS sends a client from a plain listener to the one with tls. A WebSocket client follows no
+// redirect: it is told in words.
+func (s *Server) redirectToHTTPS(x *exchange, upgrade bool) {
+	host := withoutPort(x.origin.host)
 	if port := s.httpsPort(); port != "443" {
 		host += ":" + port
 	}

@@ -26,46 +26,44 @@ const switchTimeout = 10 * time.Second
 // steps: check, match, authenticate, count, pick, dial, answer, hand over. Whatever fails
 // goes to refuse. When it returns nothing of the HTTP engine is left behind the session.
 func (s *Server) startSession(x *exchange) {
-	offer, err := websocket.CheckRequest(x.opening())
-	if err != nil {
+	if err := x.openHandshake(); err != nil {
 		s.refuse(x, failed(err, x.target, ""), nil)
 		return
 	}
-	x.offer = offer
-	id := uuid.New()
-	x.record.SessionID = id.String()
-	m, none := x.match()
-	switch {
-	case none != nil && x.host != nil:
-		s.refuse(x, none, nil)
-		return
-	case none != nil:
+	m, ok := x.table.Match(x.path)
+	if !ok {
 		s.refuse(x, s.unrouted(x), x.settings.unroutedPolicy)
 		return
 	}
 	x.route(&m)
-	policy := m.Policy
-	checked, err := s.admitSession(x, policy)
+	checked, err := s.admitSession(x, m.Policy)
 	if err != nil {
-		s.refuse(x, failed(err, x.target, m.ServiceID), policy)
+		s.refuse(x, failed(err, x.target, m.ServiceID), m.Policy)
 		return
 	}
-	ss := &Session{id: id, routeID: m.ID}
+	s.openSession(x, checked)
+}
+
+// openSession opens the session at the exchange's target. checked tells that the gateway itself took the Authorization
+// header.
+func (s *Server) openSession(x *exchange, checked bool) {
+	policy := x.to.policy
+	ss := &Session{id: x.sessionID, routeID: x.to.ID}
 	if which := s.Sessions.add(ss, x.settings.limits.Sessions, policy.WebSocket.MaxSessions); which != "" {
 		s.refused.Add(1)
 		s.refuse(x, overLimit(which), policy)
 		return
 	}
 	x.session = ss
-	up, err := s.connect(x, &m, ss, checked)
+	up, err := s.connect(x, ss, checked)
 	if err != nil {
 		x.session = nil
 		s.Sessions.remove(ss)
-		s.refuse(x, failed(err, x.target, m.ServiceID), policy)
+		s.refuse(x, failed(err, x.target, x.to.name), policy)
 		return
 	}
 	fields := x.switchFields(up)
-	l, key := x.sessionLoop(s.engine), offer.Key
+	l, key := x.sessionLoop(s.engine), x.offer.Key
 	x.describe(ss, up.agreed.Protocol)
 	client, head := x.takeOver()
 	if err := answer(client, key, fields); err != nil {
@@ -86,6 +84,17 @@ func (s *Server) startSession(x *exchange) {
 			r.Close(websocket.GoingAway, shutdownReason, causeShutdown)
 		}
 	})
+}
+
+// openHandshake reads what the client's handshake asks for, and names the session that it is to become. The error is a
+// *websocket.HandshakeError.
+func (x *exchange) openHandshake() (err error) {
+	if x.offer, err = websocket.CheckRequest(x.opening()); err != nil {
+		return err
+	}
+	x.sessionID = uuid.New()
+	x.record.SessionID = x.sessionID.String()
+	return nil
 }
 
 // wantsSession tells whether the request is a WebSocket handshake. The error is a *websocket.HandshakeError.
@@ -143,22 +152,23 @@ const maxAttempts = 6
 // connect opens the session at an endpoint. One that cannot be reached is passed over for
 // another: nothing has been sent by then. On success ss holds the endpoint's slot, which Done
 // gives back.
-func (s *Server) connect(x *exchange, m *route.Match, ss *Session, checked bool) (up *upstreamConn, err error) {
+func (s *Server) connect(x *exchange, ss *Session, checked bool) (up *upstreamConn, err error) {
+	first, rest := x.to.path()
 	q := &handshakeRequest{
-		target: m.Upstream() + x.query, key: websocket.NewKey(),
-		forwards: forwards{prefix: m.Prefix, sessionID: x.record.SessionID, checked: checked},
+		target: first + rest + x.query, key: websocket.NewKey(),
+		forwards: forwards{prefix: x.to.prefix(), sessionID: x.record.SessionID, checked: checked, edits: x.to.edits},
 	}
 	x.Watch(x.run, x.gone)
 	defer x.Unwatch()
 	var tried []*upstream.Endpoint
 	for range maxAttempts {
-		ep, none := m.Service.Take(m.Policy.Balance(true), tried...)
+		ep, none := x.to.service.Take(x.to.policy.Balance(true), tried...)
 		if none != nil {
 			return nil, cmp.Or(err, none)
 		}
 		ss.endpoint, x.slot = ep, ep
 		x.record.Instance, x.record.Backend = ep.ID, ep.Address()
-		if up, err = x.attempt(m.Policy, ep, q); err == nil {
+		if up, err = x.attempt(x.to.policy, ep, q); err == nil {
 			return up, nil
 		}
 		x.slot = nil
@@ -169,7 +179,7 @@ func (s *Server) connect(x *exchange, m *route.Match, ss *Session, checked bool)
 		if !unreached(err) {
 			return nil, err
 		}
-		s.Log.Warn("endpoint not reached", "service", m.ServiceID, "instance", ep.ID, "err", err)
+		s.Log.Warn("endpoint not reached", "service", x.to.name, "instance", ep.ID, "err", err)
 		tried = append(tried, ep)
 	}
 	return nil, err
@@ -182,9 +192,7 @@ func (x *exchange) attempt(p *route.Policy, ep *upstream.Endpoint, q *handshakeR
 	if err != nil {
 		return nil, err
 	}
-	if q.host = ep.Address(); p.HostHeader == route.HostOfClient {
-		q.host = x.origin.host
-	}
+	q.host = x.hostFor(ep)
 	up, err := x.openUpstream(conn, ep, q, deadline)
 	if err != nil {
 		return nil, err
@@ -252,7 +260,7 @@ func (s *Server) refuseStatus(x *exchange, f *failure) {
 	x.SetLimit(until)
 	head := f.answer.head
 	x.record.Status = f.status
-	x.Respond(&http1.Answer{Status: f.status, Reason: head.Reason, Fields: x.answerFields(head.Fields), Body: head.Body})
+	x.Respond(&http1.Answer{Status: f.status, Reason: head.Reason, Fields: x.edited(x.answerFields(head.Fields)), Body: head.Body})
 	_ = http1.Copy(x.client, &cappedBody{Source: f.answer.conn.Body(), left: maxAnswerBody}) // an answer that is not whole ends with its connection
 	x.record.BytesOut = x.Sent()
 	s.log(x)

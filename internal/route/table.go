@@ -231,18 +231,24 @@ scan:
 // they came. Without Rest it is Target alone. For a rule of the Gateway API it is the path as it came, or as
 // Filters.Rewrite says. The query string is the caller's.
 func (m Match) Upstream() string {
+	first, rest := m.UpstreamParts()
+	return first + rest
+}
+
+// UpstreamParts are two strings that make Upstream, for those who need not have it in one.
+func (m *Match) UpstreamParts() (first, rest string) {
 	if m.Host != nil {
 		if m.Filters != nil && m.Filters.Rewrite != nil {
-			return m.Rewritten(m.Filters.Rewrite.Path)
+			return m.Rewritten(m.Filters.Rewrite.Path), ""
 		}
-		return m.Prefix + m.Rest
+		return m.Prefix, m.Rest
 	}
 	target := m.Target
 	if m.Rest == "" {
 		if target == "" {
-			return "/"
+			return "/", ""
 		}
-		return target
+		return target, ""
 	}
-	return strings.TrimSuffix(target, "/") + m.Rest
+	return strings.TrimSuffix(target, "/"), m.Rest
 }

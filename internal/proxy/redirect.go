@@ -1,0 +1,36 @@
+package proxy
+
+import (
+	"strconv"
+
+	"github.com/fairlead-gateway/fairlead/internal/http1"
+	"github.com/fairlead-gateway/fairlead/internal/route"
+)
+
+// redirection is the answer of a redirect (Gateway API, HTTPRequestRedirectFilter). Without a port of its own it goes to the
+// usual one of its scheme, or, if it has none of its own either, to the listener's. A usual port is not written.
+func (x *exchange) redirection(r *route.Redirect) *failure {
+	scheme, port := r.Scheme, r.Port
+	if scheme == "" {
+		scheme = x.origin.proto
+		if port == 0 {
+			port = int(x.listener.Port)
+		}
+	}
+	host := r.Hostname
+	if host == "" {
+		host = withoutPort(x.origin.host)
+	}
+	location := scheme + "://" + host
+	if port != 0 && !(scheme == "http" && port == 80) && !(scheme == "https" && port == 443) {
+		location += ":" + strconv.Itoa(port)
+	}
+	path := x.path
+	if r.Path != nil {
+		path = x.to.Rewritten(r.Path)
+	}
+	return &failure{
+		status: r.Status, bare: true, http: true,
+		fields: http1.Fields{{Name: "Location", Value: location + path + x.query}},
+	}
+}
