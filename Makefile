@@ -12,7 +12,7 @@ CONTROLLER_GEN := .tools/controller-gen
 FUZZTIME ?= 20s
 SOAK ?= 10m
 
-.PHONY: help build demo generate test lint bench interop http conformance soak fuzz
+.PHONY: help build demo generate test lint bench interop http conformance zowe soak fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,7 +53,10 @@ http: build $(H2SPEC) ## the built gateway's HTTP: clients of others, h2spec, ho
 $(H2SPEC): interop/h2spec/go.mod interop/h2spec/go.sum
 	$(GO) -C interop/h2spec build -o $(CURDIR)/$@ github.com/summerwind/h2spec/cmd/h2spec
 
-conformance: build ## the WebSocket cases of the Zowe API Mediation Layer; needs Go alone
+conformance: zowe ## what others hold gateways to: Zowe's cases, and the Gateway API's suite (ARGS: its arguments)
+	conformance/run $(ARGS)
+
+zowe: build ## the WebSocket cases of the Zowe API Mediation Layer; needs Go alone
 	$(INTEROP) -timeout 3m -run '^TestZowe' ./interop/
 
 soak: build ## sessions of every kind for SOAK (10m): no byte may change, nothing may be left behind
