@@ -131,6 +131,7 @@ func (x *exchange) switchFields(up *upstreamConn) http1.Fields {
 		}
 		kept = append(kept, f)
 	}
+	kept = x.edited(kept)
 	if up.agreed.Protocol != "" {
 		kept.Add("Sec-WebSocket-Protocol", up.agreed.Protocol)
 	}
