@@ -34,8 +34,15 @@ type Options struct {
 	// Eureka finds the endpoints of a service in the registry by its id, for backends of kind EurekaService; nil: no registry.
 	Eureka func(serviceID string) (specs []upstream.Spec, known bool)
 
-	// Unbound says of addresses that could not be bound why: network and address as route.Listener has them.
+	// Unbound says of addresses that could not be bound why, by route.Listener.Key.
 	Unbound map[string]error
+
+	// Reserved are TCP addresses that something else than Gateways has, and its name for messages: "gateway.listeners[0]".
+	// An address that is not valid but for its port is every interface.
+	Reserved map[netip.AddrPort]string
+
+	// Cache keeps parsed certificates from one translation to the next. Nil: they are parsed each time.
+	Cache *Cache
 }
 
 // Result is what a translation makes.
@@ -43,4 +50,16 @@ type Result struct {
 	Set      route.Set
 	Statuses []Status  // of every object that has one, in a fixed order
 	Problems []Problem // in a fixed order
+}
+
+// Translate says what a set of objects means: listeners and routes, and what became of each object. It depends on its arguments
+// alone and changes none of them but Cache, and Pool, whose services get the endpoints that the set says.
+func Translate(set *Set, o Options) *Result {
+	t := newTranslation(set, o)
+	t.gatewaysOf()
+	t.openListeners()
+	routes := t.attachRoutes()
+	t.publishGateways()
+	t.publishRoutes(routes)
+	return &t.result
 }

@@ -1,13 +1,13 @@
 package kubernetes
 
 import (
-	"crypto/tls"
+	"cmp"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/fairlead-gateway/fairlead/internal/route"
 )
@@ -27,6 +27,12 @@ type translation struct {
 	base     route.Policy            // under all RoutePolicies
 	backends map[backendKey]resolved // those that were referred to
 
+	gateways   map[types.NamespacedName]*gateway     // that are ours
+	others     map[types.NamespacedName]bool         // Gateways of other controllers
+	ordered    []*gateway                            // gateways, the oldest first
+	setsByName map[types.NamespacedName]*listenerSet // that name one of gateways
+	sets       []*listenerSet                        // the oldest first
+
 	result Result
 }
 
@@ -42,6 +48,10 @@ func newTranslation(set *Set, o Options) *translation {
 		base:       route.DefaultGatewayAPI().Overlay(o.Defaults),
 		backends:   make(map[backendKey]resolved),
 	}
+	if t.Cache == nil {
+		t.Cache = new(Cache)
+	}
+	t.Cache.begin()
 	for _, s := range set.EndpointSlices {
 		name := types.NamespacedName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]}
 		t.slices[name] = append(t.slices[name], s)
@@ -64,14 +74,6 @@ func nameOf(o metav1.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
-// A gateway is a Gateway while it is translated.
-type gateway struct {
-	*gatewayv1.Gateway
-
-	// clientCertificate is what backends are shown (spec.tls.backend, GEP-3155); nil: nothing.
-	clientCertificate *tls.Certificate
-}
-
 // translated is what the spec of one route means for one Gateway, wherever in it the route is attached.
 type translated struct {
 	rules   []route.Rule   // of HTTPRoutes and GRPCRoutes, without Hostnames
@@ -80,4 +82,21 @@ type translated struct {
 	// conditions are ResolvedRefs, and where the spec cannot be served as it is, Accepted or PartiallyInvalid with
 	// the reason. Without observedGeneration and lastTransitionTime.
 	conditions []metav1.Condition
+}
+
+// stringOr is what p points at, or otherwise.
+func stringOr[T ~string](p *T, otherwise string) string {
+	if p == nil {
+		return otherwise
+	}
+	return string(*p)
+}
+
+// sorted is a copy of objects by namespace and name.
+func sorted[T metav1.Object](objects []T) []T {
+	s := slices.Clone(objects)
+	slices.SortStableFunc(s, func(a, b T) int {
+		return cmp.Or(cmp.Compare(a.GetNamespace(), b.GetNamespace()), cmp.Compare(a.GetName(), b.GetName()))
+	})
+	return s
 }
