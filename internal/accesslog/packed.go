@@ -66,12 +66,41 @@ func (r *Record) own() [9]*string {
 const asUUID = 1
 
 func appendField(b []byte, s string) []byte {
-	if len(s) == 36 {
-		if id, err := uuid.Parse(s); err == nil && id.String() == s {
-			return append(append(b, asUUID), id[:]...)
-		}
+	if id, ok := parseUUID(s); ok {
+		return append(append(b, asUUID), id[:]...)
 	}
 	return append(binary.AppendUvarint(b, uint64(len(s))<<1), s...)
+}
+
+// parseUUID reads an id in the one spelling that comes back from it.
+func parseUUID(s string) (id uuid.UUID, ok bool) {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return id, false
+	}
+	at := 0
+	for i := 0; i < len(s); i += 2 {
+		if s[i] == '-' {
+			i++
+		}
+		high, low := fromHex(s[i]), fromHex(s[i+1])
+		if high|low > 15 {
+			return id, false
+		}
+		id[at] = high<<4 | low
+		at++
+	}
+	return id, true
+}
+
+// fromHex is the value of a digit, 255 for anything else.
+func fromHex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	}
+	return 255
 }
 
 // An unpacker is what is not unpacked yet. Strings are parts of it: nothing is copied but ids.

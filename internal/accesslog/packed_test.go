@@ -27,7 +27,7 @@ func TestPackKeepsEveryString(t *testing.T) {
 	if got != r || more != "ws://more" {
 		t.Errorf("have %+v %q\nwant %+v", got, more, r)
 	}
-	for _, id := range []string{"8f14e45f-ceea-467f-a0e6-1f1f3a1b2c3d", "8F14E45F-CEEA-467F-A0E6-1F1F3A1B2C3D", "8f14e45f-ceea-467f-a0e6-1f1f3a1b2c3x"} {
+	for _, id := range []string{"8f14e45f-ceea-467f-a0e6-1f1f3a1b2c3d", "8F14E45F-CEEA-467F-A0E6-1F1F3A1B2C3D", "8f14e45f-ceea-467f-a0e6-1f1f3a1b2c3x", "8f14e45f0ceea-467f-a0e6-1f1f3a1b2c3d", "8f14e45f-ceea-467f-a0e6-1f1f-a1b2c3d1"} {
 		in := Record{Time: r.Time, RequestID: id, SessionID: id, Path: "/ws/v1/chat/rooms?a=b"}
 		for _, url := range []string{"ws://10.0.0.7:8080/rooms?a=b", "/ws/v1/chat/rooms?a=b", "x/ws/v1/chat/rooms?a=b", "b", ""} {
 			if got, more := Pack(&in, url).Unpack(); got.RequestID != id || got.SessionID != id || got.Path != in.Path || more != url {

@@ -39,6 +39,9 @@ func NewClientConn(c net.Conn) *ClientConn {
 	return &ClientConn{link: link{conn: c}}
 }
 
+// Reset makes c, which nobody uses any more, a new one for conn, or for none.
+func (c *ClientConn) Reset(conn net.Conn) { *c = ClientConn{link: link{conn: conn}} }
+
 // Conn is the connection itself, for its addresses and its TLS state.
 func (c *ClientConn) Conn() net.Conn { return c.conn }
 

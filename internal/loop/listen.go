@@ -36,6 +36,5 @@ type ListenOptions struct {
 // DialOptions are how Loop.Dial is to connect. The zero value does it without a bound of its own.
 type DialOptions struct {
 	Deadline time.Time            // zero: until the kernel gives up
-	Control  func(fd int) error   // sets options of the socket before it connects; nil: none
 	Begun    func(abandon func()) // is given what ends the wait, on the loop; nil: nothing does
 }

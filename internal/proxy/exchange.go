@@ -101,7 +101,9 @@ type exchange struct {
 	head  []byte      // scratch for the head that goes to a service
 	leash leash       // ends the wait for a service
 	gone  func(error) // leash.end
-	call  call        // of a plain request
+	call  call        // of a plain request; answer is that of a handshake, too
+
+	shaking http1.ClientConn // with a service
 
 	// What a panic would leave behind; see wreck.
 	service net.Conn           // to the service, nil once it belongs to somebody else
@@ -133,6 +135,7 @@ func (x *exchange) free() {
 	}
 	clear(fields[:cap(fields)])
 	x.leash.reset()
+	x.shaking.Reset(nil)
 	x.client, x.body, x.run, x.conn, x.request, x.h1 = nil, nil, nil, nil, nil, nil
 	x.table, x.settings, x.origin, x.offer, x.call = nil, nil, origin{}, nil, call{}
 	x.listener, x.host, x.hostname = nil, nil, ""

@@ -57,7 +57,8 @@ func (x *exchange) appendHandshake(b []byte, q *handshakeRequest) []byte {
 // openUpstream shakes hands with ep over conn, until deadline. Any answer but a correct 101 is an
 // *answerError; its connection, if any, must be closed by whoever takes it.
 func (x *exchange) openUpstream(conn net.Conn, ep *upstream.Endpoint, q *handshakeRequest, deadline time.Time) (*upstreamConn, error) {
-	c := http1.NewClientConn(conn)
+	c := &x.shaking
+	c.Reset(conn)
 	c.SetLimit(deadline)
 	if err := x.leash.hold(c); err != nil {
 		_ = c.Close()
@@ -89,7 +90,7 @@ func (x *exchange) shake(c *http1.ClientConn, q *handshakeRequest) (*upstreamCon
 		return nil, err
 	}
 	for range maxInterim {
-		resp := new(http1.Response)
+		resp := &x.call.answer
 		if err := c.ReadResponse(http.MethodGet, resp, 0); err != nil {
 			return nil, err
 		}
@@ -147,11 +148,11 @@ func isWebSocketField(name string) bool {
 }
 
 // writeSwitch writes the 101 to the client. RFC 6455, section 4.2.2.
-func writeSwitch(w io.Writer, key string, fields http1.Fields) error {
-	b := http1.AppendStatusLine(make([]byte, 0, 512), http.StatusSwitchingProtocols, "Switching Protocols")
-	b = append(b, "Upgrade: websocket\r\nConnection: Upgrade\r\n"...)
-	b = http1.AppendField(b, "Sec-WebSocket-Accept", websocket.AcceptKey(key))
-	b = fields.Append(b)
-	_, err := w.Write(append(b, "\r\n"...))
+func (x *exchange) writeSwitch(w io.Writer, fields http1.Fields) error {
+	b := http1.AppendStatusLine(x.head[:0], http.StatusSwitchingProtocols, "Switching Protocols")
+	b = append(b, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	b = append(websocket.AppendAcceptKey(b, x.offer.Key), "\r\n"...)
+	x.head = append(fields.Append(b), "\r\n"...)
+	_, err := w.Write(x.head)
 	return err
 }

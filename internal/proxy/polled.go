@@ -183,7 +183,7 @@ func (x *exchange) dialOn(l *loop.Loop, p *route.Policy, ep *upstream.Endpoint, 
 		until = t
 	}
 	var held error
-	c, err := l.Dial(at, loop.DialOptions{Deadline: until, Control: upstream.BoundUnacked, Begun: func(abandon func()) {
+	c, err := l.Dial(at, loop.DialOptions{Deadline: until, Begun: func(abandon func()) {
 		if held = x.leash.holdDial(abandon); held != nil {
 			abandon()
 		}

@@ -63,10 +63,10 @@ func (s *Server) openSession(x *exchange, checked bool) {
 		return
 	}
 	fields := x.switchFields(up)
-	l, key := x.sessionLoop(s.engine), x.offer.Key
+	l := x.sessionLoop(s.engine)
 	x.describe(ss, up.agreed.Protocol)
 	client, head := x.takeOver()
-	if err := answer(client, key, fields); err != nil {
+	if err := x.answerSwitch(client, fields); err != nil {
 		s.abandon(x, ss, up, client)
 		return
 	}
@@ -238,7 +238,7 @@ func (s *Server) refuse(x *exchange, f *failure, p *route.Policy) {
 	client, _ := x.takeOver()
 	defer client.Close()
 	_ = client.SetDeadline(time.Now().Add(switchTimeout))
-	if writeSwitch(client, x.offer.Key, fields) == nil {
+	if x.writeSwitch(client, fields) == nil {
 		if _, err := client.Write(websocket.AppendClose(nil, nil, f.code, reason)); err == nil {
 			awaitClose(client, p.Limits().CloseTimeout)
 		}
@@ -309,12 +309,12 @@ func sawClose(cur *websocket.Cursor, p []byte) bool {
 	return false
 }
 
-// answer writes the 101 and drops the deadline: from here the relay's timers watch.
-func answer(client net.Conn, key string, fields http1.Fields) error {
+// answerSwitch writes the 101 and drops the deadline: from here the relay's timers watch.
+func (x *exchange) answerSwitch(client net.Conn, fields http1.Fields) error {
 	if err := client.SetDeadline(time.Now().Add(switchTimeout)); err != nil {
 		return err
 	}
-	if err := writeSwitch(client, key, fields); err != nil {
+	if err := x.writeSwitch(client, fields); err != nil {
 		return err
 	}
 	return client.SetDeadline(time.Time{})

@@ -363,7 +363,7 @@ func (x *side) close() {
 // have crossed, after which no peer may send (RFC 6455, section 5.5.1), all that came has been read, and all that goes is
 // with the kernel. Not under TLS: its close_notify would come to a closed socket, and the answer to that is a reset.
 func (x *side) finished() bool {
-	if x.by() != Client || !x.has(flagCloseIn) || !x.has(flagCloseOut) || x.has(flagReadable|flagEarly|flagDead) || x.stream.Queued() > 0 {
+	if !x.parting() || x.has(flagReadable|flagEarly|flagDead) || x.stream.Queued() > 0 {
 		return false
 	}
 	p, ok := x.stream.(interface{ Plain() bool })

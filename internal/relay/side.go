@@ -208,7 +208,7 @@ func (x *side) send(p []byte) {
 
 // write writes what fits of p, and returns how much that is.
 func (x *side) write(p []byte) int {
-	n, err := x.stream.Write(p)
+	n, err := x.put(p)
 	if x.s.cold != nil {
 		x.cold().handed += int64(n)
 	}
@@ -216,6 +216,20 @@ func (x *side) write(p []byte) int {
 		x.die()
 	}
 	return n
+}
+
+func (x *side) put(p []byte) (int, error) {
+	if x.parting() {
+		if s, ok := x.stream.(interface{ WriteLast(p []byte) (int, error) }); ok {
+			return s.WriteLast(p)
+		}
+	}
+	return x.stream.Write(p)
+}
+
+// parting reports whether nothing but FIN goes to the client behind what it is sent now, in this turn: the Closes have crossed.
+func (x *side) parting() bool {
+	return x.by() == Client && x.state&(flagCloseIn|flagCloseOut) == flagCloseIn|flagCloseOut
 }
 
 // flush writes what waits for x.

@@ -23,9 +23,13 @@ func NewKey() string {
 }
 
 // AcceptKey returns the Sec-WebSocket-Accept that proves that a server has read key.
-func AcceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + acceptGUID)) //nolint:gosec // see the import
-	return base64.StdEncoding.EncodeToString(sum[:])
+func AcceptKey(key string) string { return string(AppendAcceptKey(nil, key)) }
+
+// AppendAcceptKey appends AcceptKey to b.
+func AppendAcceptKey(b []byte, key string) []byte {
+	var buf [64]byte
+	sum := sha1.Sum(append(append(buf[:0], key...), acceptGUID...)) //nolint:gosec // see the import
+	return base64.StdEncoding.AppendEncode(b, sum[:])
 }
 
 // A HandshakeError is a client's handshake that is refused, with the answer it gets.
@@ -194,7 +198,8 @@ func CheckResponse(status int, h Fields, key string, o Offered) (*Agreed, error)
 	if !hasToken(h.Values("Connection"), "upgrade") {
 		return bad("Connection does not contain upgrade")
 	}
-	if v := h.Values("Sec-WebSocket-Accept"); len(v) != 1 || trim(v[0]) != AcceptKey(key) {
+	var accept [32]byte
+	if v := h.Values("Sec-WebSocket-Accept"); len(v) != 1 || trim(v[0]) != string(AppendAcceptKey(accept[:0], key)) {
 		return bad("Sec-WebSocket-Accept does not answer the key")
 	}
 	a := new(Agreed)
