@@ -49,7 +49,7 @@ func (t *translation) publish(kind string, o metav1.Object, status any) {
 	t.result.Statuses = append(t.result.Statuses, Status{
 		APIVersion: gatewayv1.GroupVersion.String(),
 		Kind:       kind,
-		Metadata:   StatusMeta{Namespace: o.GetNamespace(), Name: o.GetName(), Generation: o.GetGeneration()},
+		Metadata:   StatusMeta{Namespace: o.GetNamespace(), Name: o.GetName(), Generation: o.GetGeneration(), UID: o.GetUID()},
 		Status:     status,
 	})
 }

@@ -4,6 +4,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 	gatewayx "sigs.k8s.io/gateway-api/apisx/v1alpha1"
 
@@ -63,6 +64,9 @@ type StatusMeta struct {
 	Namespace  string `json:"namespace,omitempty"`
 	Name       string `json:"name"`
 	Generation int64  `json:"generation,omitempty"`
+
+	// UID tells the object from another that has had its name; "" if it has none, as in a file.
+	UID types.UID `json:"uid,omitempty"`
 }
 
 // Problem is something that keeps an object, or a part of it, from being served, and that no condition of the
