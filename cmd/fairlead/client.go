@@ -20,6 +20,7 @@ import (
 
 	"github.com/fairlead-gateway/fairlead/internal/admin"
 	"github.com/fairlead-gateway/fairlead/internal/proxy"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
 // clientFlags say how the commands that ask a running gateway reach it.
@@ -112,7 +113,7 @@ func (c *sessionsCloseCommand) Run() error {
 
 type servicesCommand struct{ clientFlags }
 
-// Run lists the services with their endpoints and the sessions on each.
+// Run lists the services with their endpoints, the sessions on each, and what its probes say.
 func (c *servicesCommand) Run() error {
 	if c.JSON {
 		return c.print("/application/services")
@@ -127,19 +128,31 @@ func (c *servicesCommand) Run() error {
 			URL      string `json:"url"`
 			Instance string `json:"instance"`
 			Sessions int64  `json:"sessions"`
+			Leaving  bool   `json:"leaving"`
+			Health   struct {
+				State upstream.HealthState `json:"state"`
+				Error string               `json:"error"`
+			} `json:"health"`
 		} `json:"endpoints"`
 	}
 	if err := json.Unmarshal(body, &services); err != nil {
 		return fmt.Errorf("%s: answer: %w", c.Gateway, err)
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SERVICE\tINSTANCE\tURL\tSESSIONS")
+	fmt.Fprintln(table, "SERVICE\tINSTANCE\tURL\tSESSIONS\tHEALTH")
 	for _, s := range services {
 		if len(s.Endpoints) == 0 {
-			fmt.Fprintf(table, "%s\tnone is UP\t\t\n", s.ID)
+			fmt.Fprintf(table, "%s\tnone\t\t\t\n", s.ID)
 		}
 		for _, e := range s.Endpoints {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%d\n", s.ID, e.Instance, e.URL, e.Sessions)
+			health := string(e.Health.State)
+			if e.Health.Error != "" {
+				health += ": " + strings.Join(strings.Fields(e.Health.Error), " ")
+			}
+			if e.Leaving {
+				health = "leaving"
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", s.ID, e.Instance, e.URL, e.Sessions, health)
 		}
 	}
 	return table.Flush()

@@ -37,10 +37,12 @@ type gateway struct {
 	registry  *eureka.Registry // nil: off
 	provider  *eureka.Provider // nil: off
 	manager   *provider.Manager
+	prober    *upstream.Prober
 	server    *proxy.Server
 	users     atomic.Pointer[auth.Users]    // of admin
 	defaults  atomic.Pointer[config.Config] // what the provider reads anew at Refresh
-	keypair   *proxy.Keypair                // the registry's certificate; nil: off
+	dialer    atomic.Pointer[upstream.Dialer]
+	keypair   *proxy.Keypair // the registry's certificate; nil: off
 
 	registryListener net.Listener
 	registryTLS      *tls.Config
@@ -94,6 +96,7 @@ func (g *gateway) build(c *config.Config, stdout io.Writer) error {
 	g.store(c)
 
 	pool := upstream.NewPool()
+	g.prober = &upstream.Prober{Pool: pool, Dialer: g.dialer.Load, OnChange: g.healthChanged}
 	var providers []provider.Provider
 	if c.Registry.On() {
 		g.registry = eureka.NewRegistry(c.Registry, g.log)
@@ -115,7 +118,7 @@ func (g *gateway) build(c *config.Config, stdout io.Writer) error {
 	}
 	g.server = proxy.New(proxy.Options{Table: g.manager.Table, AccessLog: g.accessLog, Log: g.log, EurekaOn: g.registry != nil})
 	g.server.Admin = admin.New(admin.Options{
-		Sessions: &g.server.Sessions, Table: g.manager.Table, Users: g.users.Load, Stopping: g.server.Stopping,
+		Sessions: &g.server.Sessions, Table: g.manager.Table, Pool: pool, Users: g.users.Load, Stopping: g.server.Stopping,
 		Registry: g.registry, Version: buildVersion(), Log: g.log,
 	})
 	settings, err := reloadable(c, g.log)
@@ -125,6 +128,7 @@ func (g *gateway) build(c *config.Config, stdout io.Writer) error {
 	if err := g.server.Apply(*settings); err != nil {
 		return err
 	}
+	g.dialer.Store(settings.Dialer)
 	return g.listen(c)
 }
 

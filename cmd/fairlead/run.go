@@ -68,6 +68,7 @@ func cutShort(signals <-chan os.Signal) {
 // run starts what the gateway is made of. Each part ends when ctx does.
 func (g *gateway) run(ctx context.Context) {
 	g.wg.Go(func() { g.watch("routes", g.manager.Run(ctx)) })
+	g.wg.Go(func() { g.watch("probes", g.prober.Run(ctx)) })
 	if g.registry != nil {
 		g.wg.Go(func() { g.watch("registry", g.registry.Run(ctx)) })
 		g.wg.Go(func() { g.watch("registry listener", g.serveRegistry(ctx)) })
@@ -191,6 +192,7 @@ func (g *gateway) apply(c *config.Config) error {
 	if err := g.server.Apply(*settings); err != nil {
 		return err
 	}
+	g.dialer.Store(settings.Dialer)
 	g.users.Store(users)
 	if g.registry != nil {
 		g.registry.SetUsers(registryUsers)

@@ -16,12 +16,14 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/eureka"
 	"github.com/fairlead-gateway/fairlead/internal/proxy"
 	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
 // Options are what the endpoints read. All are required but Registry and Objects.
 type Options struct {
 	Sessions *proxy.Sessions
 	Table    func() *route.Table
+	Pool     *upstream.Pool
 	Users    func() *auth.Users // who may use the protected endpoints; a reload may change it
 	Stopping func() bool        // true once the gateway shuts down: health turns 503
 	Registry *eureka.Registry   // nil: the embedded registry is off

@@ -17,12 +17,19 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/eureka"
 	"github.com/fairlead-gateway/fairlead/internal/proxy"
 	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // admin with a generated user; the password is what the file says.
 func start(t *testing.T, stopping bool) (h http.Handler, password string) {
+	t.Helper()
+	return startWith(t, stopping, upstream.NewPool(), route.Build(route.Set{}, nil))
+}
+
+// startWith is start with what is served.
+func startWith(t *testing.T, stopping bool, pool *upstream.Pool, table *route.Table) (h http.Handler, password string) {
 	t.Helper()
 	dir := t.TempDir()
 	log := slog.New(slog.DiscardHandler)
@@ -46,9 +53,8 @@ func start(t *testing.T, stopping bool) (h http.Handler, password string) {
 		t.Errorf("the second start does not know the first one's password: %v %v", good, err)
 	}
 	registry := eureka.NewRegistry(eureka.Config{}, log)
-	table := route.Build(route.Set{}, nil)
 	return New(Options{
-		Sessions: new(proxy.Sessions), Table: func() *route.Table { return table }, Users: func() *auth.Users { return users },
+		Sessions: new(proxy.Sessions), Table: func() *route.Table { return table }, Pool: pool, Users: func() *auth.Users { return users },
 		Stopping: func() bool { return stopping }, Registry: registry, Version: Version{Version: "1.2.3", Build: "b", Commit: "c"}, Log: log,
 	}), password
 }

@@ -109,29 +109,3 @@ func bytes(n int64) string {
 	}
 	return unit.Size(n).String()
 }
-
-// services lists the endpoints that may take new sessions, by service, with their live sessions.
-func (s *server) services(w http.ResponseWriter, _ *http.Request) {
-	type endpoint struct {
-		ID       string `json:"instance"`
-		URL      string `json:"url"`
-		Sessions int64  `json:"sessions"`
-	}
-	type service struct {
-		ID        string     `json:"serviceId"`
-		Endpoints []endpoint `json:"endpoints"`
-	}
-	list, seen := []service{}, map[string]bool{}
-	for _, rt := range s.Table().Routes() {
-		if seen[rt.ServiceID] {
-			continue
-		}
-		seen[rt.ServiceID] = true
-		sv := service{ID: rt.ServiceID, Endpoints: []endpoint{}}
-		for _, ep := range rt.Service.Endpoints {
-			sv.Endpoints = append(sv.Endpoints, endpoint{ID: ep.ID, URL: ep.Scheme + "://" + ep.Address(), Sessions: ep.Sessions()})
-		}
-		list = append(list, sv)
-	}
-	writeJSON(w, http.StatusOK, "application/json", list)
-}

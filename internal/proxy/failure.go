@@ -125,6 +125,12 @@ func failed(err error, target, serviceID string) *failure {
 			message: ErrorMessage("ZWEAG710E", "org.zowe.apiml.gateway.loadBalancerDoesNotHaveAvailableServer", "Load balancer does not have available server for client: %s", serviceID),
 			code:    websocket.ServiceRestart, reason: "Requested service " + serviceID + " does not have available instance",
 		}
+	case errors.Is(err, upstream.ErrNoHealthy):
+		return &failure{
+			status: http.StatusServiceUnavailable, cause: err.Error(),
+			message: ErrorMessage("ZWEAG710E", "org.zowe.apiml.gateway.loadBalancerDoesNotHaveAvailableServer", "Load balancer does not have available server for client: %s: %s", serviceID, err.Error()),
+			code:    websocket.ServiceRestart, reason: "Requested service " + serviceID + " does not have available instance: " + err.Error(),
+		}
 	case errors.As(err, &answered):
 		return answered.failure(target)
 	case errors.Is(err, errClientGone) || errors.Is(err, context.Canceled):

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,10 +122,11 @@ func startGatewayOn(t *testing.T, listeners []ListenerConfig, services ...servic
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := buildTable(services)
-	g.Server = New(Options{Table: func() *route.Table { return table }, AccessLog: al, Log: log, EurekaOn: true})
+	var table atomic.Pointer[route.Table]
+	table.Store(buildTable(services))
+	g.Server = New(Options{Table: table.Load, AccessLog: al, Log: log, EurekaOn: true})
 	g.unread = 300 * time.Millisecond
-	g.table = func(next *route.Table) { table = next }
+	g.table = table.Store
 	tls, err := upstream.TLSConfig{InsecureSkipVerify: true}.Load(log)
 	if err != nil {
 		t.Fatal(err)

@@ -36,8 +36,25 @@ func (b *Balance) UnmarshalText(text []byte) error {
 }
 
 // ErrNoEndpoint says that no endpoint of a service may take a session: none is listed, all are
-// leaving, or all that are left were excluded.
+// leaving, or all that are left were excluded. It is not ErrNoHealthy.
 var ErrNoEndpoint = errors.New("no endpoint available")
+
+// ErrNoHealthy says that a service has endpoints, and probes found all that may still be chosen Unhealthy. The error itself
+// says how many.
+var ErrNoHealthy = errors.New("no healthy endpoint")
+
+// unhealthyError is ErrNoHealthy with the number of the unhealthy.
+type unhealthyError int
+
+func (n unhealthyError) Error() string {
+	if n == 1 {
+		return "the only endpoint is unhealthy"
+	}
+	return fmt.Sprintf("all %d endpoints are unhealthy", int(n))
+}
+
+// Is is errors.Is's.
+func (unhealthyError) Is(target error) bool { return target == ErrNoHealthy }
 
 // twoChoices is the number of endpoints above which LeastSessions looks at two of them only.
 const twoChoices = 16
@@ -58,7 +75,7 @@ type Service struct {
 
 // Take chooses an endpoint and counts a session on it in one step, so that handshakes that
 // begin together spread instead of all seeing the same least loaded endpoint. Endpoint.Release
-// gives the place back. The error is ErrNoEndpoint.
+// gives the place back. The error is Pick's.
 func (s *Service) Take(b Balance, exclude ...*Endpoint) (*Endpoint, error) {
 	s.state.take.Lock()
 	defer s.state.take.Unlock()
@@ -70,8 +87,8 @@ func (s *Service) Take(b Balance, exclude ...*Endpoint) (*Endpoint, error) {
 	return e, nil
 }
 
-// Pick chooses an endpoint that is neither leaving nor in exclude, without counting anything;
-// for a session use Take. An unknown or empty Balance is RoundRobin. The error is ErrNoEndpoint.
+// Pick chooses an endpoint that is neither leaving, nor Unhealthy, nor in exclude, without counting anything;
+// for a session use Take. An unknown or empty Balance is RoundRobin. The error is ErrNoEndpoint or ErrNoHealthy.
 func (s *Service) Pick(b Balance, exclude ...*Endpoint) (*Endpoint, error) {
 	if len(s.Endpoints) == 0 {
 		return nil, ErrNoEndpoint
@@ -86,9 +103,23 @@ func (s *Service) Pick(b Balance, exclude ...*Endpoint) (*Endpoint, error) {
 		e = s.roundRobin(exclude)
 	}
 	if e == nil {
-		return nil, ErrNoEndpoint
+		return nil, s.none(exclude)
 	}
 	return e, nil
+}
+
+// none is why nothing could be chosen.
+func (s *Service) none(exclude []*Endpoint) error {
+	unhealthy := 0
+	for _, e := range s.Endpoints {
+		if !e.Leaving() && !e.Healthy() && !slices.Contains(exclude, e) {
+			unhealthy++
+		}
+	}
+	if unhealthy == 0 {
+		return ErrNoEndpoint
+	}
+	return unhealthyError(unhealthy)
 }
 
 func (s *Service) leastSessions(exclude []*Endpoint) *Endpoint {
@@ -123,7 +154,7 @@ func (s *Service) roundRobin(exclude []*Endpoint) *Endpoint {
 }
 
 func (s *Service) random(exclude []*Endpoint) *Endpoint {
-	// Nearly always nothing is excluded and nothing leaves, and the first try is the answer.
+	// Nearly always nothing is excluded, leaves or is unhealthy, and the first try is the answer.
 	if e := s.Endpoints[rand.IntN(len(s.Endpoints))]; usable(e, exclude) {
 		return e
 	}
@@ -172,5 +203,5 @@ func (s *Service) nextTurn(exclude []*Endpoint) int {
 }
 
 func usable(e *Endpoint, exclude []*Endpoint) bool {
-	return !e.Leaving() && !slices.Contains(exclude, e)
+	return !e.Leaving() && e.Healthy() && !slices.Contains(exclude, e)
 }

@@ -190,3 +190,64 @@ func BenchmarkTake(b *testing.B) {
 		}
 	})
 }
+
+func ail(e *Endpoint) { e.health.observe(&Probe{UnhealthyThreshold: 1}, errIll, time.Now()) }
+
+// TestUnhealthyIsNotChosen also above the number of endpoints at which LeastSessions stops to look at all of them.
+func TestUnhealthyIsNotChosen(t *testing.T) {
+	for _, n := range []int{3, twoChoices, twoChoices + 1, 40} {
+		for _, balance := range []Balance{LeastSessions, RoundRobin, Random, ""} {
+			s := NewPool().Service("svc", specs(n))
+			left := map[*Endpoint]bool{s.Endpoints[1]: true, s.Endpoints[n-1]: true}
+			for _, e := range s.Endpoints {
+				if !left[e] {
+					ail(e)
+				}
+			}
+			seen := make(map[*Endpoint]int)
+			for range 200 {
+				e, err := s.Take(balance)
+				if err != nil || !left[e] {
+					t.Fatalf("%d endpoints, %s: %v, %v, want one of the healthy", n, balance, e, err)
+				}
+				seen[e]++
+			}
+			if len(seen) != len(left) {
+				t.Errorf("%d endpoints, %s: only one of two healthy endpoints was chosen", n, balance)
+			}
+			if e, err := s.Pick(balance, s.Endpoints[1]); err != nil || e != s.Endpoints[n-1] {
+				t.Errorf("%d endpoints, %s, without the first: %v, %v, want the other healthy one", n, balance, e, err)
+			}
+		}
+	}
+}
+
+func TestNoHealthy(t *testing.T) {
+	for _, balance := range []Balance{LeastSessions, RoundRobin, Random} {
+		p := NewPool()
+		s := p.Service("svc", specs(3))
+		for _, e := range s.Endpoints {
+			ail(e)
+		}
+		for _, tt := range []struct {
+			exclude []*Endpoint
+			want    error
+			text    string
+		}{
+			{nil, ErrNoHealthy, "all 3 endpoints are unhealthy"},
+			{s.Endpoints[:2], ErrNoHealthy, "the only endpoint is unhealthy"},
+			{s.Endpoints, ErrNoEndpoint, ErrNoEndpoint.Error()},
+		} {
+			if _, err := s.Take(balance, tt.exclude...); !errors.Is(err, tt.want) || err.Error() != tt.text {
+				t.Errorf("%s without %d: %v, want %q", balance, len(tt.exclude), err, tt.text)
+			}
+		}
+		p.Service("svc", specs(3)[2:])
+		if _, err := s.Pick(balance); err == nil || err.Error() != "the only endpoint is unhealthy" {
+			t.Errorf("%s, two are leaving: %v", balance, err)
+		}
+		if s.Endpoints[0].Sessions() != 0 {
+			t.Error("a session was counted on an unhealthy endpoint")
+		}
+	}
+}

@@ -53,6 +53,11 @@ func (d *Dialer) timeout() time.Duration {
 // families), and for https the TLS handshake is done and the certificate verified as TLSFor says.
 // The result is a *net.TCPConn or a *tls.Conn. Every error is a *DialError.
 func (d *Dialer) Dial(ctx context.Context, e *Endpoint) (net.Conn, error) {
+	return d.dial(ctx, e, e.Address(), e.Secure())
+}
+
+// dial is Dial to another address of e's host, with or without TLS.
+func (d *Dialer) dial(ctx context.Context, e *Endpoint, address string, secure bool) (net.Conn, error) {
 	nd := net.Dialer{
 		Timeout:  d.timeout(),
 		Resolver: d.Resolver,
@@ -64,11 +69,11 @@ func (d *Dialer) Dial(ctx context.Context, e *Endpoint) (net.Conn, error) {
 		},
 		Control: setUserTimeout,
 	}
-	conn, err := nd.DialContext(ctx, "tcp", e.Address())
+	conn, err := nd.DialContext(ctx, "tcp", address)
 	if err != nil {
-		return nil, dialError(ctx, connectOp(err), e, err)
+		return nil, dialError(ctx, connectOp(err), address, err)
 	}
-	if !e.Secure() {
+	if !secure {
 		return conn, nil
 	}
 	if d.Wrap != nil {
@@ -77,7 +82,7 @@ func (d *Dialer) Dial(ctx context.Context, e *Endpoint) (net.Conn, error) {
 	tc := tls.Client(conn, d.TLSFor(e))
 	if err := tc.HandshakeContext(ctx); err != nil {
 		conn.Close() //nolint:errcheck // the handshake's error is the one to tell
-		return nil, dialError(ctx, OpTLS, e, err)
+		return nil, dialError(ctx, OpTLS, address, err)
 	}
 	return tc, nil
 }
@@ -137,13 +142,13 @@ func (e *DialError) Timeout() bool {
 // Refused tells that the endpoint's host answered and nothing listens there.
 func (e *DialError) Refused() bool { return errors.Is(e.Err, syscall.ECONNREFUSED) }
 
-func dialError(ctx context.Context, op Op, e *Endpoint, err error) *DialError {
+func dialError(ctx context.Context, op Op, address string, err error) *DialError {
 	// The operation that was cut short says "i/o timeout" or "operation was canceled"; why the
 	// context ended is the better answer, and the one that callers compare with.
 	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
-	return &DialError{Op: op, Endpoint: e.Address(), Err: err}
+	return &DialError{Op: op, Endpoint: address, Err: err}
 }
 
 func connectOp(err error) Op {

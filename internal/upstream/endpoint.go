@@ -42,6 +42,9 @@ type Endpoint struct {
 	total    atomic.Uint64
 	leaving  atomic.Bool              // written by the pool, under its lock
 	security atomic.Pointer[security] // likewise; nil: the dialer's own
+	target   *target                  // owned by the pool, under its lock; nil: not probed
+
+	health health
 }
 
 func newEndpoint(service string, spec Spec) *Endpoint {

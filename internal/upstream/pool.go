@@ -5,11 +5,14 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Pool interns endpoints by service name and Spec. It outlives every route table, and so do
 // the counters of its endpoints.
 type Pool struct {
+	probes schedule
+
 	mu       sync.Mutex // guards the following
 	services map[string]*state
 }
@@ -27,7 +30,7 @@ type state struct {
 
 // NewPool returns an empty pool.
 func NewPool() *Pool {
-	return &Pool{services: make(map[string]*state)}
+	return &Pool{services: make(map[string]*state), probes: schedule{wake: make(chan struct{}, 1)}}
 }
 
 // Service makes specs the endpoints of the named service that may take new sessions, and
@@ -67,6 +70,11 @@ func (p *Pool) ServiceWith(name string, specs []Spec, options Options) *Service 
 	for spec, e := range st.endpoints {
 		e.security.Store(st.security)
 		e.leaving.Store(!seen[spec])
+		if seen[spec] {
+			p.follow(e, asking{options.Probe, options.Protocol})
+		} else {
+			p.follow(e, asking{})
+		}
 	}
 	if st.current == nil || !slices.Equal(st.current.Endpoints, listed) || !st.current.equal(&options) {
 		st.current = &Service{Name: name, Endpoints: listed, Options: options, state: st}
@@ -79,6 +87,26 @@ func (st *state) secure(settings *TLSSettings) {
 	if st.security == nil || settings == nil || !st.security.equal(settings) {
 		st.security = newSecurity(settings)
 	}
+}
+
+// follow has e probed as wanted from now on. What is probed as before keeps its verdict and its turn; with another Probe the
+// old verdict holds until there is a new one; with none it is dropped.
+func (p *Pool) follow(e *Endpoint, want asking) {
+	had := e.target
+	if had == nil && want.probe.Kind == NoProbe || had != nil && had.asking == want {
+		return
+	}
+	if had != nil {
+		p.probes.retire(had)
+		e.target = nil
+	}
+	if want.probe.Kind == NoProbe {
+		e.health.forget(time.Now())
+		return
+	}
+	e.health.restart()
+	e.target = &target{endpoint: e, asking: want}
+	p.probes.add(e.target)
 }
 
 // Sweep forgets leaving endpoints without sessions, and services without endpoints, and
@@ -100,6 +128,18 @@ func (p *Pool) Sweep() int {
 		}
 	}
 	return forgotten
+}
+
+// Services returns the newest Service of every name, by name.
+func (p *Pool) Services() []*Service {
+	p.mu.Lock()
+	all := make([]*Service, 0, len(p.services))
+	for _, st := range p.services {
+		all = append(all, st.current)
+	}
+	p.mu.Unlock()
+	slices.SortFunc(all, func(a, b *Service) int { return cmp.Compare(a.Name, b.Name) })
+	return all
 }
 
 // Endpoints returns every endpoint that the pool knows, leaving ones too, by service name,

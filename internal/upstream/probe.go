@@ -94,7 +94,7 @@ func (p *Probe) Check() error {
 	case p.Port < 0 || p.Port > 65535:
 		return fmt.Errorf("port %d: want 1 to 65535", p.Port)
 	}
-	_, err := p.request("localhost")
+	_, err := p.request()
 	return err
 }
 

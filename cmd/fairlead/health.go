@@ -1,0 +1,16 @@
+package main
+
+import "github.com/fairlead-gateway/fairlead/internal/upstream"
+
+// healthChanged tells the operator, once, that an endpoint has turned healthy or unhealthy.
+func (g *gateway) healthChanged(e *upstream.Endpoint) {
+	h := e.Health()
+	switch {
+	case h.State == upstream.Unhealthy:
+		g.log.Warn("endpoint unhealthy", "service", e.Service(), "instance", e.ID, "address", e.Address(), "err", h.Err, "sessions", e.Sessions())
+	case h.Failed > 0:
+		g.log.Info("endpoint healthy", "service", e.Service(), "instance", e.ID, "address", e.Address())
+	default: // nobody doubted it
+		g.log.Debug("endpoint healthy", "service", e.Service(), "instance", e.ID, "address", e.Address())
+	}
+}
