@@ -236,7 +236,7 @@ func (r *reading) mirror(field string, f *gatewayv1.HTTPRequestMirrorFilter, out
 	if m.Numerator < 0 || m.Denominator < 0 || m.Numerator > m.Denominator || (f.Fraction != nil && m.Denominator == 0) {
 		return fmt.Errorf("%d of %d requests: want a share from none to all", m.Numerator, m.Denominator)
 	}
-	b := r.target(field+".requestMirror.backendRef", f.BackendRef, r.referrer)
+	b := r.target(field+".requestMirror.backendRef", f.BackendRef, r.referrer).backend
 	if b.Invalid != "" {
 		return nil // "dropped from the Gateway"; ResolvedRefs says so
 	}
@@ -344,7 +344,7 @@ func (r *reading) externalAuth(field string, f *gatewayv1.HTTPExternalAuthFilter
 	if f.ForwardBody != nil {
 		a.ForwardBody = int(f.ForwardBody.MaxSize)
 	}
-	b := r.target(field+".externalAuth.backendRef", f.BackendRef, from)
+	b := r.target(field+".externalAuth.backendRef", f.BackendRef, from).backend
 	if b.Invalid != "" { // "this filter MUST fail closed"
 		out.Unsupported = "externalAuth: " + b.Invalid
 	}

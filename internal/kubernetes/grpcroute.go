@@ -40,7 +40,11 @@ func (r *reading) grpcRule(field string, rule *gatewayv1.GRPCRouteRule, out *rou
 			return err
 		}
 	}
-	return r.finish(out, nil)
+	if out.Persistence, err = persistence(rule.SessionPersistence, out.ID, cookiePath(out.Matches)); err != nil {
+		return fmt.Errorf("sessionPersistence.%w", err)
+	}
+	r.finish(out, route.Timeouts{})
+	return nil
 }
 
 // grpcFilters are the filters of a GRPCRoute as those of an HTTPRoute, which has the same and more.

@@ -33,16 +33,25 @@ func (r *reading) httpRule(field string, rule *gatewayv1.HTTPRouteRule, out *rou
 			return err
 		}
 	}
+	said, err := timeouts(rule.Timeouts)
+	if err != nil {
+		return fmt.Errorf("timeouts.%w", err)
+	}
 	if out.Retry, err = retry(rule.Retry); err != nil {
 		return fmt.Errorf("retry.%w", err)
 	}
-	return r.finish(out, rule.Timeouts)
+	if out.Persistence, err = persistence(rule.SessionPersistence, out.ID, cookiePath(out.Matches)); err != nil {
+		return fmt.Errorf("sessionPersistence.%w", err)
+	}
+	r.finish(out, said)
+	return nil
 }
 
 // addBackend appends what ref leads to, the i-th of the rule that field names, to the backends of out.
 func (r *reading) addBackend(field string, i int, ref *gatewayv1.BackendRef, filters []gatewayv1.HTTPRouteFilter, out *route.Rule) (err error) {
 	field = fmt.Sprintf("%s.backendRefs[%d]", field, i)
-	b := r.target(field, ref.BackendObjectReference, r.referrer)
+	to := r.target(field, ref.BackendObjectReference, r.referrer)
+	b := to.backend
 	if b.Weight, err = weight(ref.Weight); err != nil {
 		return fmt.Errorf("backendRefs[%d].%w", i, err)
 	}
@@ -53,18 +62,58 @@ func (r *reading) addBackend(field string, i int, ref *gatewayv1.BackendRef, fil
 		out.ServiceID = string(ref.Name)
 	}
 	out.Backends = append(out.Backends, b)
+	r.layers = append(r.layers, to.layers)
 	return nil
 }
 
-// finish completes a rule with its policy.
-func (r *reading) finish(out *route.Rule, t *gatewayv1.HTTPRouteTimeouts) error {
-	said, err := timeouts(t)
-	if err != nil {
-		return fmt.Errorf("timeouts.%w", err)
+// finish completes a rule with what policies say. What the rule itself says goes over all of them; own are its timeouts.
+func (r *reading) finish(out *route.Rule, own route.Timeouts) {
+	p, rt, ps := r.policyOf(r.section)
+	common := len(r.layers) > 0 // all backends have the same policies
+	for i := range r.layers {
+		common = common && slices.Equal(r.layers[i], r.layers[0])
 	}
-	p := r.base.Overlay(route.Policy{Timeouts: said})
+	if common {
+		for _, l := range r.layers[0] {
+			p, rt, ps = l.over(p, rt, ps)
+		}
+	}
+	p = p.Overlay(route.Policy{Timeouts: own})
+	if len(r.layers) > 0 && !common {
+		p = r.perBackend(out, p, own)
+	}
 	out.Policy = &p
-	return nil
+	if out.Retry == nil {
+		out.Retry = rt
+	}
+	if out.Persistence == nil {
+		out.Persistence = ps
+	}
+}
+
+// perBackend gives each backend the policy that holds once it is chosen; p holds where no policy is for a backend. The result is for the
+// time before: what bounds is then the tightest of all.
+func (r *reading) perBackend(out *route.Rule, p route.Policy, own route.Timeouts) route.Policy {
+	before := p
+	for i := range out.Backends {
+		b := &out.Backends[i]
+		q := p
+		for _, l := range r.layers[i] {
+			var ps *route.Persistence
+			q, _, ps = l.over(q, nil, nil)
+			if ps != nil {
+				b.Persistence = ps
+			}
+		}
+		q = q.Overlay(route.Policy{Timeouts: own})
+		b.Policy = &q
+		if i == 0 {
+			before = q
+		} else {
+			before, _ = before.Register(route.Policy{}, q)
+		}
+	}
+	return before
 }
 
 // maxWeight is the schema's.

@@ -21,6 +21,9 @@ type reading struct {
 	referrer
 	types.NamespacedName
 
+	section string           // the name of the rule that is being read; "": it has none
+	layers  [][]*routePolicy // of each of its backends
+
 	rules   []route.Rule
 	dropped []error     // of rules that are not served
 	bad     []*refError // in the order of the spec
@@ -35,6 +38,7 @@ func (t *translation) reading(kind string, o metav1.Object, gw *gateway) *readin
 
 // rule takes the rule at index i, which read makes, or notes why it is dropped.
 func (r *reading) rule(i int, name *gatewayv1.SectionName, read func(*route.Rule) error) {
+	r.section, r.layers = string(orElse(name, "")), nil
 	label := fmt.Sprint(i)
 	if name != nil && *name != "" {
 		label = string(*name)
@@ -54,10 +58,10 @@ func (r *reading) rule(i int, name *gatewayv1.SectionName, read func(*route.Rule
 }
 
 // target resolves a reference; what is wrong with it is noted for the condition ResolvedRefs.
-func (r *reading) target(field string, ref gatewayv1.BackendObjectReference, from referrer) route.Backend {
-	b, bad := r.backend(from, ref)
-	if bad != nil {
-		r.unresolved(bad.reason, field, bad.text)
+func (r *reading) target(field string, ref gatewayv1.BackendObjectReference, from referrer) resolved {
+	b := r.backend(from, ref)
+	if b.bad != nil {
+		r.unresolved(b.bad.reason, field, b.bad.text)
 	}
 	return b
 }

@@ -79,7 +79,7 @@ func (r *routeObject) status() any {
 // tlsRoute is what the spec of r means for gw. Where TLS has ended at the gateway, backends may be spoken to under a TLS of its own.
 func (t *translation) tlsRoute(r *gatewayv1.TLSRoute, gw *gateway, terminated bool) translated {
 	rd := t.reading("TLSRoute", r, gw)
-	rd.raw = !terminated
+	rd.stream, rd.passthrough = true, !terminated
 	for i := range r.Spec.Rules {
 		rd.streamRule(i, r.Spec.Rules[i].Name, r.Spec.Rules[i].BackendRefs)
 	}
@@ -89,7 +89,7 @@ func (t *translation) tlsRoute(r *gatewayv1.TLSRoute, gw *gateway, terminated bo
 // tcpRoute is what the spec of r means for gw.
 func (t *translation) tcpRoute(r *gatewayv1.TCPRoute, gw *gateway) translated {
 	rd := t.reading("TCPRoute", r, gw)
-	rd.raw = true
+	rd.stream = true
 	for i := range r.Spec.Rules {
 		rd.streamRule(i, r.Spec.Rules[i].Name, r.Spec.Rules[i].BackendRefs)
 	}
@@ -99,7 +99,7 @@ func (t *translation) tcpRoute(r *gatewayv1.TCPRoute, gw *gateway) translated {
 // udpRoute is what the spec of r means for gw.
 func (t *translation) udpRoute(r *gatewayv1.UDPRoute, gw *gateway) translated {
 	rd := t.reading("UDPRoute", r, gw)
-	rd.raw, rd.udp = true, true
+	rd.stream, rd.passthrough, rd.udp = true, true, true
 	for i := range r.Spec.Rules {
 		rd.streamRule(i, r.Spec.Rules[i].Name, r.Spec.Rules[i].BackendRefs)
 	}
@@ -115,7 +115,8 @@ func (r *reading) streamRule(i int, name *gatewayv1.SectionName, refs []gatewayv
 				return err
 			}
 		}
-		return r.finish(out, nil)
+		r.finish(out, route.Timeouts{})
+		return nil
 	})
 }
 

@@ -61,5 +61,6 @@ func Translate(set *Set, o Options) *Result {
 	routes := t.attachRoutes()
 	t.publishGateways()
 	t.publishRoutes(routes)
+	t.publishPolicies()
 	return &t.result
 }

@@ -33,6 +33,8 @@ type translation struct {
 	setsByName map[types.NamespacedName]*listenerSet // that name one of gateways
 	sets       []*listenerSet                        // the oldest first
 
+	policies policies
+
 	result Result
 }
 
@@ -59,6 +61,7 @@ func newTranslation(set *Set, o Options) *translation {
 	for _, n := range set.Namespaces {
 		t.namespaces[n.Name] = n
 	}
+	t.readPolicies()
 	return t
 }
 

@@ -1,0 +1,215 @@
+package kubernetes
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/fairlead-gateway/fairlead/api/fairlead/v1alpha1"
+	"github.com/fairlead-gateway/fairlead/internal/route"
+)
+
+// routePolicy is what a policy says of what it is for.
+type routePolicy struct {
+	kind   string // for messages
+	policy metav1.Object
+
+	said        route.Policy
+	retry       *route.Retry
+	persistence *route.Persistence
+}
+
+// readRoutePolicies judges the RoutePolicies of fairlead.dev. One level overlays the one above it, field by field ("Patch defaults" of
+// GEP-713): Gateway, listener aside, then route, rule, and backend. Of several for one target the oldest holds.
+func (t *translation) readRoutePolicies() {
+	const kind = "RoutePolicy"
+	for _, policy := range byAge(t.RoutePolicies) {
+		said, err := readRoutePolicy(policy)
+		status := gatewayv1.PolicyStatus{Ancestors: []gatewayv1.PolicyAncestorStatus{}}
+		for _, p := range localTargets(policy, policy.Spec.TargetRefs) {
+			c := accepted("")
+			switch has := t.policies.routes[p]; {
+			case err != nil:
+				c = unaccepted(gatewayv1.PolicyReasonInvalid, "spec."+err.Error())
+			case !isRouteTarget(p):
+				c = unaccepted(gatewayv1.PolicyReasonInvalid,
+					fmt.Sprintf("%s: want a Gateway, HTTPRoute, GRPCRoute, Service, Backend or EurekaService", p))
+			case p.kind == "Gateway" && p.section != "":
+				c = unaccepted(gatewayv1.PolicyReasonInvalid, fmt.Sprintf("%s: a policy for a single listener is not available in this version", p))
+			case t.missing(p) != "":
+				c = unaccepted(gatewayv1.PolicyReasonTargetNotFound, t.missing(p))
+			case has != nil:
+				c = heldBy(p, kind, has.policy)
+			default:
+				t.policies.routes[p] = said
+			}
+			status.Ancestors = append(status.Ancestors, ancestor(p, policy.Generation, c))
+		}
+		t.publishAs(v1alpha1.GroupVersion, kind, policy, status)
+	}
+}
+
+func isRouteTarget(p policyTarget) bool {
+	return isBackend(p) || p.group == gatewayv1.GroupName && (p.kind == "Gateway" || p.kind == "HTTPRoute" || p.kind == "GRPCRoute")
+}
+
+// readRoutePolicy reads a policy; the error names the field.
+func readRoutePolicy(policy *v1alpha1.RoutePolicy) (*routePolicy, error) {
+	spec := &policy.Spec
+	out := &routePolicy{kind: "RoutePolicy", policy: policy}
+	for _, f := range routeFields(spec) {
+		if f.value == "" {
+			continue
+		}
+		if err := out.said.Set(f.name, f.value); err != nil {
+			return nil, err
+		}
+	}
+	if ws := spec.WebSocket; ws != nil && ws.AllowedOrigins != nil {
+		out.said.WebSocket.AllowedOrigins = ws.AllowedOrigins
+	}
+	if err := out.said.Validate(); err != nil {
+		return nil, err
+	}
+	var err error
+	if out.retry, err = retry(spec.Retries); err != nil {
+		return nil, fmt.Errorf("retries.%w", err)
+	}
+	out.persistence, err = balancePersistence(spec, "RoutePolicy/"+nameOf(policy).String())
+	return out, err
+}
+
+// A said is a field of a RoutePolicy under the name that route.Policy has for it; "" is not said.
+type said struct{ name, value string }
+
+// routeFields are the fields of spec that are text or a number.
+func routeFields(spec *v1alpha1.RoutePolicySpec) []said {
+	list := []said{{"auth", spec.Auth}, {"hostHeader", spec.HostHeader}}
+	if spec.LoadBalancing != "hash" && spec.LoadBalancing != "sticky" { // see balancePersistence
+		list = append(list, said{"loadBalancing", spec.LoadBalancing})
+	}
+	if t := spec.Timeouts; t != nil {
+		list = append(list,
+			said{"timeouts.connect", string(t.Connect)}, said{"timeouts.handshake", string(t.Handshake)},
+			said{"timeouts.response", string(t.Response)}, said{"timeouts.request", string(t.Request)},
+			said{"timeouts.backendRequest", string(t.BackendRequest)})
+	}
+	w := spec.WebSocket
+	if w == nil {
+		return list
+	}
+	for _, f := range []said{
+		{"connectFailure", w.ConnectFailure},
+		{"failover", w.Failover}, {"failoverBuffer", string(w.FailoverBuffer)}, {"failoverTimeout", string(w.FailoverTimeout)},
+		{"drain", w.Drain}, {"onUnhealthy", w.OnUnhealthy}, {"drainWindow", string(w.DrainWindow)},
+		{"closeTimeout", string(w.CloseTimeout)}, {"pingInterval", string(w.PingInterval)}, {"pongTimeout", string(w.PongTimeout)},
+		{"idleTimeout", string(w.IdleTimeout)}, {"idleCounts", w.IdleCounts}, {"maxDuration", string(w.MaxDuration)},
+		{"maxMessageSize", string(w.MaxMessageSize)}, {"maxFrameSize", string(w.MaxFrameSize)}, {"messageRate", string(w.MessageRate)},
+		{"maxSessions", number(w.MaxSessions)}, {"maxSessionsPerClient", number(w.MaxSessionsPerClient)},
+	} {
+		list = append(list, said{"websocket." + f.name, f.value})
+	}
+	return list
+}
+
+func number(n *int32) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.Itoa(int(*n))
+}
+
+// balancePersistence is what the values sticky and hash of loadBalancing are: a cookie of the gateway's, or a cookie or field of others
+// that is hashed.
+func balancePersistence(spec *v1alpha1.RoutePolicySpec, owner string) (*route.Persistence, error) {
+	h := spec.Hash
+	switch {
+	case h != nil && spec.LoadBalancing != "hash":
+		return nil, errors.New("hash: it is for loadBalancing hash")
+	case spec.Sticky != nil && spec.LoadBalancing != "sticky":
+		return nil, errors.New("sticky: it is for loadBalancing sticky")
+	case spec.LoadBalancing == "sticky":
+		out := &route.Persistence{Managed: true, Path: "/"}
+		if s := spec.Sticky; s != nil {
+			var err error
+			if out.Lifetime, err = ownDuration("sticky.lifetime", s.Lifetime); err != nil {
+				return nil, err
+			}
+			out.Name = s.CookieName
+		}
+		if out.Name == "" {
+			out.Name = sessionName(owner, false)
+		}
+		return out, checkToken("sticky.cookieName", out.Name)
+	case spec.LoadBalancing != "hash":
+		return nil, nil
+	case h != nil && h.Cookie != "":
+		return &route.Persistence{Name: h.Cookie}, checkToken("hash.cookie", h.Cookie)
+	case h != nil && h.Header != "":
+		return &route.Persistence{Name: h.Header, Header: true}, checkToken("hash.header", h.Header)
+	}
+	return nil, errors.New("hash: one of header and cookie is needed; clientAddress and user are not available in this version")
+}
+
+// policyOf is what holds for a rule of o, which is called section, behind gw: all but what its backends say.
+func (r *reading) policyOf(section string) (p route.Policy, rt *route.Retry, ps *route.Persistence) {
+	p = r.base
+	own := policyTarget{group: gatewayv1.GroupName, kind: r.kind, name: r.NamespacedName}
+	layers := []*routePolicy{}
+	if r.gateway != nil {
+		layers = append(layers, r.policies.routes[gatewayTarget(nameOf(r.gateway))])
+	}
+	layers = append(layers, r.policies.albs[own], r.policies.routes[own])
+	if section != "" {
+		own.section = section
+		layers = append(layers, r.policies.routes[own])
+	}
+	for _, l := range layers {
+		p, rt, ps = l.over(p, rt, ps)
+	}
+	return p, rt, ps
+}
+
+// over is what holds where l overlays what is given; nil says nothing.
+func (l *routePolicy) over(p route.Policy, rt *route.Retry, ps *route.Persistence) (route.Policy, *route.Retry, *route.Persistence) {
+	if l == nil {
+		return p, rt, ps
+	}
+	p = p.Overlay(l.said)
+	if l.retry != nil {
+		rt = l.retry
+	}
+	if l.persistence != nil {
+		ps = l.persistence
+	}
+	return p, rt, ps
+}
+
+// layersOf are the policies of a backend, the weakest first: those for the whole, then those for its port.
+func (t *translation) layersOf(backend policyTarget, section string) (list []*routePolicy) {
+	for _, s := range []string{"", section} {
+		backend.section = s
+		for _, m := range []map[policyTarget]*routePolicy{t.policies.balance, t.policies.routes} {
+			if l := m[backend]; l != nil {
+				list = append(list, l)
+			}
+		}
+		if section == "" {
+			break
+		}
+	}
+	return list
+}
+
+var errNoToken = errors.New("it is no token")
+
+func checkToken(field, name string) error {
+	if name == "" || strings.ContainsAny(name, " \t\r\n\"(),/:;<=>?@[\\]{}") {
+		return fmt.Errorf("%s %q: %w", field, name, errNoToken)
+	}
+	return nil
+}
