@@ -7,21 +7,25 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 
 	"github.com/fairlead-gateway/fairlead/internal/config"
+	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
 type checkCommand struct {
-	Config string `placeholder:"FILE" help:"Configuration (fairlead.yaml). Without one the defaults are checked." type:"path"`
+	whatToServe
+
+	JSON bool `help:"Print the status of every object as JSON, and nothing else."`
 }
 
 // Run reads the configuration and everything it names, tries its addresses, and says what
 // run would complain about. It starts nothing and writes nothing.
 func (c *checkCommand) Run() error {
-	conf, err := config.Load(c.Config)
+	conf, err := c.load()
 	if err != nil {
 		return err
 	}
@@ -34,7 +38,20 @@ func (c *checkCommand) Run() error {
 	if _, err := reloadable(conf, slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
-	return printChecked(os.Stdout, conf)
+	if !c.JSON {
+		if err := printChecked(os.Stdout, conf); err != nil {
+			return err
+		}
+	}
+	source, err := c.objects(conf)
+	if err != nil || source == nil {
+		return err
+	}
+	set, err := source.Load()
+	if err != nil {
+		return err
+	}
+	return c.checkObjects(os.Stdout, conf, set)
 }
 
 // tryDataDir makes sure that the data directory can be written, or made where it is
@@ -91,4 +108,16 @@ func printChecked(w io.Writer, c *config.Config) error {
 		_, err = fmt.Fprintf(w, "  registry          %-22s routes come with registrations\n", c.Registry.ListenAddress())
 	}
 	return err
+}
+
+// tryListener binds what a Gateway listens on, and gives it back.
+func tryListener(l *route.Listener) error {
+	if l.Network() != "udp" {
+		return try(l.BindAddress())
+	}
+	conn, err := net.ListenPacket("udp", l.BindAddress())
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }

@@ -24,7 +24,7 @@ func startDemoGateway(s demoSettings) (*demoGateway, error) {
 	if s.Quiet {
 		conf.AccessLog.Path = filepath.Join(s.DataDir, "access.log")
 	}
-	g, err := startGateway(conf, os.Stdout, os.Stderr)
+	g, err := startGateway(conf, nil, os.Stdout, os.Stderr)
 	if err != nil {
 		return nil, err
 	}

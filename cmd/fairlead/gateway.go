@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/auth"
 	"github.com/fairlead-gateway/fairlead/internal/config"
 	"github.com/fairlead-gateway/fairlead/internal/eureka"
+	"github.com/fairlead-gateway/fairlead/internal/kubernetes"
 	"github.com/fairlead-gateway/fairlead/internal/provider"
 	"github.com/fairlead-gateway/fairlead/internal/proxy"
 	"github.com/fairlead-gateway/fairlead/internal/route"
@@ -34,8 +35,9 @@ type gateway struct {
 	logQueue  *logQueue // of log
 	level     *slog.LevelVar
 	accessLog *accesslog.Logger
-	registry  *eureka.Registry // nil: off
-	provider  *eureka.Provider // nil: off
+	registry  *eureka.Registry     // nil: off
+	provider  *eureka.Provider     // nil: off
+	objects   *kubernetes.Provider // nil: there is no source of Gateway API objects
 	manager   *provider.Manager
 	prober    *upstream.Prober
 	server    *proxy.Server
@@ -55,11 +57,12 @@ type gateway struct {
 }
 
 // startGateway binds every address, starts every part, and returns when the gateway serves.
-func startGateway(c *config.Config, stdout, stderr io.Writer) (*gateway, error) {
+// objects is where Gateway API objects come from; nil: nowhere.
+func startGateway(c *config.Config, objects kubernetes.Source, stdout, stderr io.Writer) (*gateway, error) {
 	g := &gateway{started: c, config: c, level: new(slog.LevelVar), failed: make(chan error, 1)}
 	g.level.Set(c.Log.SlogLevel())
 	g.logQueue, g.log = openLogQueue(stderr, c.Log.Format, g.level)
-	if err := g.build(c, stdout); err != nil {
+	if err := g.build(c, objects, stdout); err != nil {
 		g.release()
 		return nil, err
 	}
@@ -80,7 +83,7 @@ func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 const dataDirHint = "name a directory that this user may write, or make"
 
 // build makes the parts in the order of their needs and starts none of them.
-func (g *gateway) build(c *config.Config, stdout io.Writer) error {
+func (g *gateway) build(c *config.Config, objects kubernetes.Source, stdout io.Writer) error {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return c.ErrorAt("dataDir", err, dataDirHint)
 	}
@@ -112,14 +115,29 @@ func (g *gateway) build(c *config.Config, stdout io.Writer) error {
 		}
 		providers = append(providers, g.provider)
 	}
+	if objects != nil {
+		g.objects = &kubernetes.Provider{Source: objects, Log: g.log, Pool: pool, Options: g.translation}
+		if err := g.objects.Load(); err != nil {
+			return err
+		}
+		if g.provider != nil {
+			g.provider.After = g.objects.RegistryChanged
+		}
+		providers = append(providers, g.objects)
+	}
+	var unbound func(map[string]error)
+	if g.objects != nil {
+		unbound = g.objects.Bound
+	}
 	g.manager = provider.New(pool, g.log, providers...)
 	if g.registry != nil {
 		g.registry.Programmed = g.programmed
 	}
-	g.server = proxy.New(proxy.Options{Table: g.manager.Table, AccessLog: g.accessLog, Log: g.log, EurekaOn: g.registry != nil})
+	g.server = proxy.New(proxy.Options{Table: g.manager.Table, AccessLog: g.accessLog, Log: g.log, EurekaOn: g.registry != nil, Unbound: unbound})
+	g.manager.OnSwap(func(t *route.Table) { g.server.Program(t) })
 	g.server.Admin = admin.New(admin.Options{
 		Sessions: &g.server.Sessions, Table: g.manager.Table, Pool: pool, Users: g.users.Load, Stopping: g.server.Stopping,
-		Registry: g.registry, Version: buildVersion(), Log: g.log,
+		Registry: g.registry, Objects: g.statuses, Version: buildVersion(), Log: g.log,
 	})
 	settings, err := reloadable(c, g.log)
 	if err != nil {
@@ -136,6 +154,25 @@ func (g *gateway) build(c *config.Config, stdout io.Writer) error {
 func (g *gateway) store(c *config.Config) {
 	g.defaults.Store(c)
 	g.level.Set(c.Log.SlogLevel())
+}
+
+// translation is what Gateway API objects are translated by, now.
+func (g *gateway) translation() kubernetes.Options {
+	c := g.defaults.Load()
+	o := translationOf(c)
+	o.Reserved = reserved(g.started)
+	if g.registry != nil {
+		o.Eureka = func(id string) ([]upstream.Spec, bool) { return eureka.Endpoints(g.registry.Instances(), id) }
+	}
+	return o
+}
+
+// statuses are those of the Gateway API objects.
+func (g *gateway) statuses() any {
+	if g.objects == nil {
+		return []any{}
+	}
+	return g.objects.Statuses()
 }
 
 // reloadable makes what the data plane may swap while it runs.

@@ -14,13 +14,15 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/eureka"
 )
 
-type runCommand struct {
-	Config string `placeholder:"FILE" help:"Configuration (fairlead.yaml). Without one the defaults serve." type:"path"`
-}
+type runCommand struct{ whatToServe }
 
 // Run serves until SIGTERM or SIGINT. SIGHUP, and a change of the file, reload it.
 func (c *runCommand) Run() error {
-	conf, err := config.Load(c.Config)
+	conf, err := c.load()
+	if err != nil {
+		return err
+	}
+	objects, err := c.objects(conf)
 	if err != nil {
 		return err
 	}
@@ -28,7 +30,7 @@ func (c *runCommand) Run() error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	g, err := startGateway(conf, os.Stdout, os.Stderr)
+	g, err := startGateway(conf, objects, os.Stdout, os.Stderr)
 	if err != nil {
 		return err
 	}
@@ -38,14 +40,14 @@ func (c *runCommand) Run() error {
 	for {
 		select {
 		case <-changed:
-			g.reload(c.Config)
+			g.reload(c.load, c.Config)
 		case err := <-g.failed:
 			g.stop()
 			return err
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
 				g.reopen()
-				g.reload(c.Config)
+				g.reload(c.load, c.Config)
 				continue
 			}
 			g.log.Info("stopping", "signal", sig.String(), "sessions", g.server.Sessions.Len())
@@ -132,10 +134,10 @@ func (g *gateway) reopen() {
 
 // reload reads the configuration again. A bad one keeps the old one and says why; what only
 // a restart can change is named, each time until it is done or undone.
-func (g *gateway) reload(path string) {
+func (g *gateway) reload(load func() (*config.Config, error), path string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	next, err := config.Load(path)
+	next, err := load()
 	if err == nil {
 		err = g.apply(next)
 	}
@@ -200,6 +202,9 @@ func (g *gateway) apply(c *config.Config) error {
 	g.store(c)
 	if g.provider != nil {
 		g.provider.Refresh()
+	}
+	if g.objects != nil {
+		g.objects.Refresh()
 	}
 	return nil
 }
