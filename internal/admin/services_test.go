@@ -73,7 +73,8 @@ func TestServicesShowHealth(t *testing.T) {
 	}
 	e := first.Endpoints[0]
 	if e.ID != "dead" || !strings.HasPrefix(e.URL, "https://127.0.0.1:") || e.Health.State != upstream.Unhealthy || e.Health.Since == nil ||
-		time.Since(*e.Health.Since) > time.Minute || !strings.Contains(e.Health.Error, "refused") || e.Health.Failed == 0 || e.Health.Probes < e.Health.Failed {
+		time.Since(*e.Health.Since) > time.Minute || !strings.Contains(e.Health.Error, "refused") ||
+		e.Health.Failed == 0 || e.Health.Probes < e.Health.Failed {
 		t.Errorf("%+v", e)
 	}
 	if second.ID != "shop" || second.Source != "eureka" || second.Probe != "" || len(second.Endpoints) != 2 {

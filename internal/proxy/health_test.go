@@ -92,7 +92,8 @@ func TestUnhealthyServiceTakesNothingNew(t *testing.T) {
 	}
 	body, _ := io.ReadAll(resp.Body)
 	resp.Body.Close()
-	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "ZWEAG710E") || !strings.Contains(string(body), "the only endpoint is unhealthy") {
+	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "ZWEAG710E") ||
+		!strings.Contains(string(body), "the only endpoint is unhealthy") {
 		t.Errorf("%d %s, want 503 that says why", resp.StatusCode, body)
 	}
 	if rec := g.log.next(t); rec["cause"] != "the only endpoint is unhealthy" {

@@ -151,6 +151,9 @@ func checkHTTP(ctx context.Context, conn *probeConn, e *Endpoint, a asking) erro
 	if err != nil {
 		return err
 	}
+	if p.secure(e) {
+		req.URL.Scheme = "https"
+	}
 	trip := roundTrip1
 	if conn.agreed() == http2.NextProtoTLS || a.protocol == H2C && p.samePort(e) && !p.secure(e) {
 		trip = roundTrip2
@@ -218,8 +221,9 @@ func readResponse(r *bufio.Reader, req *http.Request) (*http.Response, error) {
 
 // roundTrip2 is one exchange over HTTP/2. The connection is spent by it.
 func roundTrip2(req *http.Request, conn *probeConn) (*http.Response, error) {
-	t := &http2.Transport{AllowHTTP: true, DisableCompression: true, MaxHeaderListSize: maxProbedBody}
-	cc, err := t.NewClientConn(conn)
+	// The newest of golang.org/x/net, not the one bundled with net/http, which may have known holes.
+	t := &http2.Transport{AllowHTTP: true, DisableCompression: true, MaxHeaderListSize: maxProbedBody} //nolint:staticcheck // see above
+	cc, err := t.NewClientConn(conn)                                                                   //nolint:staticcheck // see above
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,8 @@ func healthServer(t *testing.T) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		if r.ProtoMajor != 2 || r.Method != http.MethodPost || r.URL.Path != healthMethod || r.Header.Get("Te") != "trailers" ||
-			r.Header.Get("Content-Type") != "application/grpc" || r.UserAgent() != probeAgent || len(body) < 5 || r.Header.Get("Grpc-Timeout") == "" {
+			r.Header.Get("Content-Type") != "application/grpc" || r.UserAgent() != probeAgent || len(body) < 5 ||
+			r.Header.Get("Grpc-Timeout") == "" {
 			t.Errorf("%s %s over %s, fields %v, body %q", r.Method, r.URL, r.Proto, r.Header, body)
 		}
 		service := ""

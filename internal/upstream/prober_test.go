@@ -337,7 +337,8 @@ func TestProberConcurrently(t *testing.T) {
 			t.Fatal("the probes find no endpoint unhealthy")
 		}
 	}
-	if _, err := s.Pick(LeastSessions); !errors.Is(err, ErrNoHealthy) || errors.Is(err, ErrNoEndpoint) || err.Error() != "all 3 endpoints are unhealthy" {
+	_, err := s.Pick(LeastSessions)
+	if !errors.Is(err, ErrNoHealthy) || errors.Is(err, ErrNoEndpoint) || err.Error() != "all 3 endpoints are unhealthy" {
 		t.Errorf("picked among the unhealthy: %v", err)
 	}
 }

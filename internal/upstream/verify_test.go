@@ -39,7 +39,7 @@ func TestDialWithTLSSettings(t *testing.T) {
 		{"another server name", ca.issue(t, later, "b.test"), TLSSettings{ServerName: "a.test"}, true},
 		{"the host's name is not enough", ca.issue(t, later, "127.0.0.1"), TLSSettings{ServerName: "a.test"}, true},
 		{"alternative name", ca.issue(t, later, "b.test"), TLSSettings{ServerName: "a.test", DNSNames: []string{"c.test", "b.test"}}, false},
-		{"server name beside alternative names", ca.issue(t, later, "a.test"), TLSSettings{ServerName: "a.test", DNSNames: []string{"b.test"}}, true},
+		{"server name beside other names", ca.issue(t, later, "a.test"), TLSSettings{ServerName: "a.test", DNSNames: []string{"b.test"}}, true},
 		{"wildcard in the certificate", ca.issue(t, later, "*.b.test"), TLSSettings{DNSNames: []string{"x.b.test"}}, false},
 		{"wildcard wanted, name", ca.issue(t, later, "X.b.test"), TLSSettings{DNSNames: []string{"*.b.test"}}, false},
 		{"wildcard wanted, itself", ca.issue(t, later, "*.b.test"), TLSSettings{DNSNames: []string{"*.b.test"}}, false},
