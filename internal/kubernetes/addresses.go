@@ -72,7 +72,9 @@ func (t *translation) asked(gw *gateway, i int, taken map[netip.Addr]bool) bool 
 	case kind == gatewayv1.IPAddressType && want.Value == "":
 		gw.addresses = append(gw.addresses, t.anyAddress(gw, taken))
 	case (kind == gatewayv1.IPAddressType || kind == gatewayv1.HostnameAddressType) && err == nil:
-		gw.addresses = append(gw.addresses, &address{ip: ip, kind: kind})
+		if !slices.ContainsFunc(gw.addresses, func(has *address) bool { return has.ip == ip }) {
+			gw.addresses = append(gw.addresses, &address{ip: ip, kind: kind})
+		}
 	case kind == gatewayv1.IPAddressType:
 		gw.addresses = append(gw.addresses, &address{kind: kind, unknown: true, refusal: &refusal{
 			string(gatewayv1.GatewayReasonAddressNotUsable), fmt.Sprintf("spec.addresses[%d]: %q is no IP address", i, want.Value),
@@ -244,10 +246,14 @@ func (gw *gateway) unbound(a *address, port []*listener, err error) {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.ENOBUFS):
 		a.refusal = &refusal{string(gatewayv1.GatewayReasonNoResources), fmt.Sprintf("address %s: %v", a.value(), err)}
 	default:
+		hint := ""
+		if errors.Is(err, syscall.EACCES) {
+			hint = ": binding it needs a right that this process does not have; a port offset does without"
+		}
 		for _, l := range port {
 			l.unaccepted = &refusal{
 				string(gatewayv1.ListenerReasonPortUnavailable),
-				fmt.Sprintf("port %d of %s: %v", l.spec.Port, a.value(), err),
+				fmt.Sprintf("port %d of %s: %v%s", l.spec.Port, a.value(), err, hint),
 			}
 		}
 		return

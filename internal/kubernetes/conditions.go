@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
@@ -56,7 +57,7 @@ func (t *translation) publish(kind string, o metav1.Object, status any) {
 
 // problem notes what no condition says.
 func (t *translation) problem(kind string, o metav1.Object, text string) {
-	t.result.Problems = append(t.result.Problems, Problem{Object: kind + " " + nameOf(o).String(), Text: text})
+	t.result.Problems = append(t.result.Problems, Problem{Object: kind + " " + strings.TrimPrefix(nameOf(o).String(), "/"), Text: text})
 }
 
 // older compares by age, then by namespace and name: the precedence that the specification gives to routes, Gateways and ListenerSets.

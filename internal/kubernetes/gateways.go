@@ -227,8 +227,8 @@ func (gw *gateway) invalidListeners() string {
 
 // programmed says why the Gateway is not served on all its addresses; nil: it is.
 func (gw *gateway) programmed() *refusal {
-	if why := gw.accepted(); why != nil {
-		return &refusal{string(gatewayv1.GatewayReasonInvalid), "the Gateway is not accepted: " + why.message}
+	if gw.accepted() != nil {
+		return &refusal{string(gatewayv1.GatewayReasonInvalid), "the Gateway is not accepted"}
 	}
 	for _, a := range gw.addresses {
 		if a.refusal != nil {

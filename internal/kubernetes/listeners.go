@@ -98,26 +98,27 @@ func (t *translation) protocol(l *listener) (kinds []string) {
 // routeKinds narrows what a listener's protocol supports to what allowedRoutes.kinds asks for.
 func (t *translation) routeKinds(l *listener, supported []string) {
 	l.kinds = []gatewayv1.RouteGroupKind{}
-	group := gatewayv1.Group(gatewayv1.GroupName)
+	own := gatewayv1.Group(gatewayv1.GroupName)
 	if l.spec.AllowedRoutes == nil || len(l.spec.AllowedRoutes.Kinds) == 0 {
 		for _, k := range supported {
-			l.kinds = append(l.kinds, gatewayv1.RouteGroupKind{Group: &group, Kind: gatewayv1.Kind(k)})
+			l.kinds = append(l.kinds, gatewayv1.RouteGroupKind{Group: &own, Kind: gatewayv1.Kind(k)})
 		}
 		return
 	}
 	for _, k := range l.spec.AllowedRoutes.Kinds {
-		if stringOr(k.Group, gatewayv1.GroupName) != gatewayv1.GroupName || !slices.Contains(supported, string(k.Kind)) {
+		group, _ := strings.CutPrefix(stringOr(k.Group, gatewayv1.GroupName), gatewayv1.GroupName)
+		if group != "" || !slices.Contains(supported, string(k.Kind)) {
 			if l.transport != "" {
 				l.refs = &refusal{
 					string(gatewayv1.ListenerReasonInvalidRouteKinds),
-					fmt.Sprintf("allowedRoutes.kinds: %s does not go with protocol %s; supported: %s",
-						kindOf(stringOr(k.Group, gatewayv1.GroupName), string(k.Kind)), l.spec.Protocol, strings.Join(supported, ", ")),
+					fmt.Sprintf("allowedRoutes.kinds: %s does not go with protocol %s: write %s",
+						kindOf(group, string(k.Kind)), l.spec.Protocol, strings.Join(supported, " or ")),
 				}
 			}
 			continue
 		}
 		if !l.takes(string(k.Kind)) {
-			l.kinds = append(l.kinds, gatewayv1.RouteGroupKind{Group: &group, Kind: k.Kind})
+			l.kinds = append(l.kinds, gatewayv1.RouteGroupKind{Group: &own, Kind: k.Kind})
 		}
 	}
 	if l.refs != nil && len(l.kinds) == 0 {
@@ -207,7 +208,7 @@ func (l *listener) unprogrammed() *refusal {
 	case l.unserved != nil:
 		return &refusal{string(gatewayv1.ListenerReasonInvalid), l.unserved.message}
 	case l.gw.refusal != nil:
-		return &refusal{string(gatewayv1.ListenerReasonPending), "the Gateway is not accepted: " + l.gw.refusal.message}
+		return &refusal{string(gatewayv1.ListenerReasonPending), "the Gateway is not accepted"}
 	case l.down != nil:
 		return &refusal{string(gatewayv1.ListenerReasonPending), l.down.message}
 	}

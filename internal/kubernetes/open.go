@@ -3,7 +3,6 @@ package kubernetes
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/fairlead-gateway/fairlead/internal/route"
 )
@@ -37,7 +36,13 @@ func (t *translation) openPort(gw *gateway, port []*listener) {
 	for i, l := range port {
 		hosts[i] = l.host
 	}
-	for _, a := range gw.binds() {
+	binds := gw.binds()
+	for _, l := range port {
+		if len(binds) == 0 && len(gw.addresses) > 0 {
+			l.down = gw.addresses[0].refusal
+		}
+	}
+	for _, a := range binds {
 		rl := &route.Listener{
 			Name:      fmt.Sprintf("%s:%d", nameOf(gw), port[0].spec.Port),
 			Address:   netip.AddrPortFrom(a.ip, t.bound(port[0])),
@@ -52,11 +57,11 @@ func (t *translation) openPort(gw *gateway, port []*listener) {
 	}
 }
 
-// binds are the addresses that have to be bound, each once: every interface covers all others.
+// binds are the addresses that have to be bound: every interface covers all others.
 func (gw *gateway) binds() []*address {
 	var list []*address
 	for _, a := range gw.addresses {
-		if a.unknown || slices.ContainsFunc(list, func(has *address) bool { return has.ip == a.ip }) {
+		if a.unknown {
 			continue
 		}
 		if everywhere(a.ip) {

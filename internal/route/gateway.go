@@ -126,6 +126,10 @@ func (l *Listener) index(problem func(r *Route, text string)) {
 	patterns := patterns{}
 	for _, h := range l.Hosts {
 		l.hosts.add(h.Hostname, h)
+		if h.indexed { // for another address of the same Gateway
+			continue
+		}
+		h.indexed = true
 		for i := range h.Streams {
 			s := &h.Streams[i]
 			s.index()

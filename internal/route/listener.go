@@ -45,7 +45,7 @@ type Listener struct {
 	// redirects and matches mean.
 	Port uint16
 
-	// Hosts are what is served, in order of precedence for equal hostnames. At least one.
+	// Hosts are what is served, in order of precedence for equal hostnames. At least one. Listeners of one set may share them.
 	Hosts []*Host
 
 	hosts   hostIndex[*Host] // of Hosts
@@ -90,6 +90,7 @@ type Host struct {
 
 	rules   hostIndex[*pathIndex] // of Rules
 	streams hostIndex[*Stream]    // of Streams
+	indexed bool                  // rules and streams are made
 }
 
 // HostTLS is how TLS ends at a Host.
