@@ -103,7 +103,7 @@ func inside(ctx context.Context, o options) (code int, err error) {
 	defer gateway.stop()
 	code, err = runSuite(ctx, c, o, logf)
 	if o.hold && ctx.Err() == nil {
-		logf("held: KUBECONFIG=%s, to be used inside `nsenter -t %d -n`; Ctrl-C ends it", c.Kubeconfig, os.Getpid())
+		logf("held until Ctrl-C: nsenter -t %s -n kubectl --kubeconfig %s get gateways -A", c.PID, c.Kubeconfig)
 		<-ctx.Done()
 	}
 	return code, err

@@ -34,6 +34,7 @@ type Options struct {
 type Cluster struct {
 	Config     *rest.Config // of a client that may do anything
 	Kubeconfig string       // the same, as a file
+	PID        string       // of this process, as seen from outside
 
 	environment *envtest.Environment
 	manager     *exec.Cmd
@@ -43,11 +44,12 @@ type Cluster struct {
 
 // Start makes the network of this process's namespaces and starts the control plane and the node.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
-	if err := openNetwork(); err != nil {
+	pid, err := openNetwork()
+	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	c := &Cluster{cancel: cancel}
+	c := &Cluster{PID: pid, cancel: cancel}
 	for _, step := range []func(context.Context, Options) error{c.startServer, c.writeKubeconfig, c.startManager, c.startNode} {
 		if err := step(ctx, o); err != nil {
 			return nil, errors.Join(err, c.Stop())

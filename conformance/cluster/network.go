@@ -93,15 +93,19 @@ ip route add local 10.96.255.0/24 dev lo 2>/dev/null || { ip link set lo up && i
 	return nil
 }
 
-// openNetwork makes the namespace's network: loopback, the pods' bridge, the gateways' ranges.
-func openNetwork() error {
+// openNetwork makes the namespace's network: loopback, the pods' bridge, the gateways' ranges. It
+// returns this process's number as it is seen from outside.
+func openNetwork() (pid string, err error) {
+	if pid, err = os.Readlink("/proc/self"); err != nil { // still the outer /proc
+		return "", err
+	}
 	if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("mounts: %w", err)
+		return "", fmt.Errorf("mounts: %w", err)
 	}
 	if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
-		return fmt.Errorf("/proc: %w", err)
+		return "", fmt.Errorf("/proc: %w", err)
 	}
-	return shell(`ip link set lo up
+	return pid, shell(`ip link set lo up
 ip link add br0 type bridge
 ip addr add %s/16 dev br0
 ip link set br0 up
