@@ -14,6 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/fairlead-gateway/fairlead/conformance/bridge"
@@ -75,11 +76,14 @@ func startGateway(ctx context.Context, c *cluster.Cluster, o options, logf func(
 		defer close(g.bridge)
 		b.Run(ctx)
 	}()
-	if err := awaitClass(ctx, client); err != nil {
-		logf("%v", err) // the suite waits for it too, and says more
+	if err := g.awaitClass(ctx, client); err != nil {
+		g.stop()
+		return nil, fmt.Errorf("%w; see %s", err, filepath.Join(o.out, "fairlead.log"))
 	}
 	return g, nil
 }
+
+var classes = schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gatewayclasses"}
 
 func createClass(ctx context.Context, client dynamic.Interface) error {
 	_, err := client.Resource(classes).Create(ctx, &unstructured.Unstructured{Object: map[string]any{
@@ -88,6 +92,30 @@ func createClass(ctx context.Context, client dynamic.Interface) error {
 		"spec":     map[string]any{"controllerName": bridge.ControllerName},
 	}}, metav1.CreateOptions{})
 	return err
+}
+
+// awaitClass waits for the GatewayClass to say which features there are: the suite takes the
+// list of what it tests from there.
+func (g *gateway) awaitClass(ctx context.Context, client dynamic.Interface) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		class, err := client.Resource(classes).Get(ctx, gatewayClass, metav1.GetOptions{})
+		if err == nil {
+			if features, _, _ := unstructured.NestedSlice(class.Object, "status", "supportedFeatures"); len(features) > 0 {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("the GatewayClass has no supportedFeatures after 20 s")
+		case <-g.done:
+			return errors.New("fairlead has ended")
+		case <-tick.C:
+		}
+	}
 }
 
 func (g *gateway) startProcess(o options, manifests string, logf func(string, ...any)) error {

@@ -11,18 +11,11 @@ import (
 	"syscall"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
-
 	"github.com/fairlead-gateway/fairlead/conformance/cluster"
 )
 
 // suiteTimeout is the suite's own limit: it then says where it is.
 const suiteTimeout = "20m"
-
-var classes = schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gatewayclasses"}
 
 // runSuite runs the suite to its end and prints what came of it. The code is the suite's.
 func runSuite(ctx context.Context, c *cluster.Cluster, o options, logf func(string, ...any)) (int, error) {
@@ -68,26 +61,4 @@ func runSuite(ctx context.Context, c *cluster.Cluster, o options, logf func(stri
 	}
 	outcome.print(os.Stdout)
 	return cmd.ProcessState.ExitCode(), printReport(os.Stdout, report)
-}
-
-// awaitClass waits for the GatewayClass to say which features there are: the suite takes the
-// list of what it tests from there.
-func awaitClass(ctx context.Context, client dynamic.Interface) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		class, err := client.Resource(classes).Get(ctx, gatewayClass, metav1.GetOptions{})
-		if err == nil {
-			if features, _, _ := unstructured.NestedSlice(class.Object, "status", "supportedFeatures"); len(features) > 0 {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return errors.New("the GatewayClass has no supportedFeatures after 20 s: is Fairlead's log in the output directory any help?")
-		case <-tick.C:
-		}
-	}
 }
