@@ -20,7 +20,9 @@ func appendJSON(b []byte, r *Record) []byte {
 	b = str(b, "method", r.Method)
 	b = str(b, "host", r.Host)
 	b = str(b, "path", r.Path)
-	b = num(b, "status", int64(r.Status))
+	if r.Status != 0 { // of what is carried as it is there is none
+		b = num(b, "status", int64(r.Status))
+	}
 	b = append(b, `,"duration_ms":`...)
 	b = strconv.AppendFloat(b, float64(r.Duration.Microseconds())/1000, 'f', 3, 64)
 	b = str(b, "route", r.Route)

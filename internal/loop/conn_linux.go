@@ -20,6 +20,7 @@ type Conn struct {
 	s    Stream // *socket or *tlsStream
 	tls  *tls.Conn
 	peer netip.AddrPort
+	note any // see Note
 
 	reader, writer  *fiber
 	readBy, writeBy time.Time
@@ -344,6 +345,9 @@ func (c *Conn) SetPeer(a netip.AddrPort) { c.peer = a }
 
 // TLS is what the connection runs under, nil if it is plain. Only its ConnectionState may be asked for.
 func (c *Conn) TLS() *tls.Conn { return c.tls }
+
+// Noted is what Note was told in the handshake of the connection, nil if it was not.
+func (c *Conn) Noted() any { return c.note }
 
 // SetDeadline is SetReadDeadline and SetWriteDeadline.
 func (c *Conn) SetDeadline(t time.Time) error {

@@ -37,6 +37,7 @@ func (*Conn) Abort()                 {}
 func (*Conn) Peer() netip.AddrPort   { return netip.AddrPort{} }
 func (*Conn) SetPeer(netip.AddrPort) {}
 func (*Conn) TLS() *tls.Conn         { return nil }
+func (*Conn) Noted() any             { return nil }
 
 func (*Conn) Alive() bool         { return false }
 func (*Conn) SetLinger(int) error { return errors.ErrUnsupported }

@@ -392,7 +392,7 @@ func TestListenElsewhere(t *testing.T) {
 	addr := listen(t, e, ListenOptions{
 		TLS:    &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}},
 		Accept: echo,
-		Elsewhere: func(c *tls.Conn, _ netip.AddrPort) {
+		Elsewhere: func(c *tls.Conn, _ netip.AddrPort, _ any) {
 			go func() {
 				defer c.Close()
 				_, _ = io.Copy(c, c)

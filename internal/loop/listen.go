@@ -22,12 +22,18 @@ type ListenOptions struct {
 	// PROXY protocol). It sets its own deadline. An error ends the connection. Nil: nothing stands there.
 	Before func(c *Conn) error
 
-	TLS              *tls.Config   // nil: plain
-	HandshakeTimeout time.Duration // of TLS
+	TLS              *tls.Config   // nil: plain. What its GetConfigForClient says by Note stays with the connection
+	HandshakeTimeout time.Duration // of TLS, Hello included
 
-	// Elsewhere is given connections on which another protocol than http/1.1 was negotiated: they are the runtime's then, for
-	// goroutines. It must not wait. Nil: Accept takes all.
-	Elsewhere func(c *tls.Conn, peer netip.AddrPort)
+	// Hello is given each connection before its TLS handshake, in a fiber, to look at how that begins. It returns what it has
+	// read, which TLS is given first. taken: the connection is somebody else's now. An error ends it. Nil: nobody looks.
+	Hello func(c *Conn) (read []byte, taken bool, err error)
+
+	// Elsewhere is given connections that Leaves says: they are the runtime's then, for goroutines. It must not wait. Nil: Accept
+	// takes all.
+	Elsewhere func(c *tls.Conn, peer netip.AddrPort, note any)
+	// Leaves tells by the protocol that was negotiated and by what was noted. Nil: all but "" and http/1.1 leave.
+	Leaves func(protocol string, note any) bool
 
 	// Control may set options of the listening socket, which its connections inherit. Nil: none.
 	Control func(fd int) error

@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -269,32 +270,84 @@ func (c *Conn) handshakeAsServer(ln *Listener) {
 			}
 			_ = c.SetDeadline(l.Now().Add(opts.HandshakeTimeout))
 		}
-		w := &wrapped{conn: c}
+		begins := net.Conn(c)
+		if opts.Hello != nil {
+			read, taken, err := opts.Hello(c)
+			switch {
+			case taken:
+				return
+			case err != nil:
+				_ = c.Close()
+				opts.Failed(c.peer, err)
+				return
+			case len(read) > 0:
+				begins = &begun{c, read}
+			}
+		}
+		w := &wrapped{conn: begins}
 		tc := tls.Server(w, opts.TLS)
-		if err := tc.Handshake(); err != nil {
+		ctx, note := context.Background(), new(any)
+		if opts.TLS.GetConfigForClient != nil {
+			ctx, note = Noting()
+		}
+		if err := tc.HandshakeContext(ctx); err != nil {
 			opts.Failed(c.peer, err)
 			_ = c.Close()
 			return
 		}
-		if opts.Elsewhere != nil && tc.ConnectionState().NegotiatedProtocol != "" && tc.ConnectionState().NegotiatedProtocol != "http/1.1" {
+		if opts.leaves(tc, *note) {
 			conn, err := c.Leave()
 			if err != nil {
 				opts.Failed(c.peer, err)
 				return
 			}
 			w.conn = conn
-			opts.Elsewhere(tc, c.peer)
+			opts.Elsewhere(tc, c.peer, *note)
 			return
 		}
 		e, fd, peer := ln.engine, c.take(), c.peer
 		e.next.Add(1)
 		to := e.lightest(l)
 		to.p.load.Add(1) // until it is registered
-		if !to.offer(func() { to.p.load.Add(-1); opts.Accept(to.newTLSConn(tc, w, fd, peer)) }) {
+		accept := func() {
+			to.p.load.Add(-1)
+			c := to.newTLSConn(tc, w, fd, peer)
+			c.note = *note
+			opts.Accept(c)
+		}
+		if !to.offer(accept) {
 			_ = unix.Close(int(fd))
 			opts.Failed(peer, net.ErrClosed)
 		}
 	})
+}
+
+// leaves tells whether a connection goes Elsewhere after its handshake.
+func (o *ListenOptions) leaves(c *tls.Conn, note any) bool {
+	if o.Elsewhere == nil {
+		return false
+	}
+	protocol := c.ConnectionState().NegotiatedProtocol
+	if o.Leaves != nil {
+		return o.Leaves(protocol, note)
+	}
+	return protocol != "" && protocol != "http/1.1"
+}
+
+// A begun is a connection of which something has been read. All of that has been used when a TLS handshake on it is over: the
+// last of the client's messages answers the server's.
+type begun struct {
+	*Conn
+	read []byte
+}
+
+func (c *begun) Read(p []byte) (int, error) {
+	if len(c.read) > 0 {
+		n := copy(p, c.read)
+		c.read = c.read[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
 }
 
 // handshakeLoops are threads as those that serve, but of low priority: a storm of handshakes computes on them alone, and

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/loop"
+	"github.com/fairlead-gateway/fairlead/internal/route"
 )
 
 // A clientConn is what the gateway knows of one client connection, for all of its requests.
@@ -25,6 +25,8 @@ type clientConn struct {
 	tlsVersion uint16 // 0 without TLS
 	tlsCipher  uint16
 	http2      bool
+	admission  *admission // by TLS, on listeners that tables ask for; nil: on others, and without TLS
+	early      []byte     // of a connection that is passed through: what has been read of it
 
 	state    atomic.Int32
 	requests atomic.Int64
@@ -48,6 +50,11 @@ func newClientConn(l *listener, c net.Conn, peer netip.AddrPort) *clientConn {
 // encrypted notes what the TLS handshake has agreed on.
 func (c *clientConn) encrypted(state *tls.ConnectionState) {
 	c.secure, c.tlsVersion, c.tlsCipher = true, state.Version, state.CipherSuite
+}
+
+// tlsNames are the version and the cipher suite, for the log.
+func (c *clientConn) tlsNames() (version, cipher string) {
+	return tls.VersionName(c.tlsVersion), tls.CipherSuiteName(c.tlsCipher)
 }
 
 // protocol is the name of the version for the log.
@@ -181,11 +188,33 @@ func (s *Server) serveConn(l *listener, tcp net.Conn) {
 	}
 	if l.tls == nil {
 		_ = tcp.SetDeadline(time.Time{})
+		if c.carried() {
+			s.carry(c)
+			return
+		}
 		s.serveRequests(c)
 		return
 	}
-	conn := tls.Server(loop.Wrap(tcp), l.tls)
-	if err := conn.HandshakeContext(context.Background()); err != nil {
+	begins := loop.Wrap(tcp)
+	if l.dynamic != nil {
+		read, name, host, err := l.peek(l.dynamic.find(s.Table()), tcp)
+		switch {
+		case err != nil:
+			s.connFailed(l, c.peer, err)
+			_ = tcp.Close()
+			return
+		case host != nil:
+			_ = tcp.SetDeadline(time.Time{})
+			c.admission, c.early = &admission{serverName: name, host: host}, read
+			s.carry(c)
+			return
+		case len(read) > 0:
+			begins = &prefixedConn{Conn: tcp, prefix: read}
+		}
+	}
+	conn := tls.Server(begins, l.tls)
+	ctx, note := loop.Noting()
+	if err := conn.HandshakeContext(ctx); err != nil {
 		s.connFailed(l, c.peer, err)
 		_ = tcp.Close()
 		return
@@ -193,12 +222,24 @@ func (s *Server) serveConn(l *listener, tcp net.Conn) {
 	_ = tcp.SetDeadline(time.Time{})
 	state := conn.ConnectionState()
 	c.encrypted(&state)
+	c.admission, _ = (*note).(*admission)
 	s.replace(c, conn)
-	if state.NegotiatedProtocol == "h2" {
+	switch {
+	case c.carried():
+		s.carry(c)
+	case state.NegotiatedProtocol == "h2":
 		s.serveHTTP2(c)
-		return
+	default:
+		s.serveRequests(c)
 	}
-	s.serveRequests(c)
+}
+
+// carried tells whether what comes on c is no HTTP to us, and goes to a backend as it is.
+func (c *clientConn) carried() bool {
+	if c.admission != nil {
+		return carries(c.admission.host) || c.admission.host.TLS == nil
+	}
+	return c.listener.dynamic != nil && c.listener.dynamic.transport == route.TransportTCP
 }
 
 // recovered has a panic cost its connection, and no other.

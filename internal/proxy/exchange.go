@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -189,7 +188,7 @@ func (s *Server) begin(x *exchange) {
 		x.record.RequestID = newRequestID()
 	}
 	if x.conn.tlsVersion != 0 {
-		x.record.TLSVersion, x.record.TLSCipher = tls.VersionName(x.conn.tlsVersion), tls.CipherSuiteName(x.conn.tlsCipher)
+		x.record.TLSVersion, x.record.TLSCipher = x.conn.tlsNames()
 	}
 }
 

@@ -8,17 +8,23 @@ import (
 
 // serveProgrammed serves a request that came by a listener of the table: its host is found, and then the host's rules decide.
 func (s *Server) serveProgrammed(x *exchange, upgrade bool) {
-	if f := x.findHost(); f != nil {
+	f := x.findHost()
+	switch {
+	case f == nil:
+		s.serveRule(x, upgrade)
+	case upgrade || f.status == http.StatusMisdirectedRequest || x.listener == nil:
 		s.reject(x, f)
-		return
+	default:
+		defer s.logHTTP(x)
+		s.fail(x, f)
 	}
-	s.serveRule(x, upgrade)
 }
 
 // findHost sets what the request belongs to: the most specific host for its name, whose rules alone count (Gateway API,
-// "listener isolation").
+// "listener isolation"). Over TLS that has to be the host whose certificate the client has seen, and whose demands on
+// clients it has met (RFC 9110, section 7.4).
 func (x *exchange) findHost() *failure {
-	x.listener = x.conn.listener.dynamic.in(x.table)
+	x.listener = x.conn.listener.dynamic.find(x.table).at
 	if x.listener == nil { // it is being closed
 		return notFound(x.target)
 	}
@@ -26,9 +32,14 @@ func (x *exchange) findHost() *failure {
 		x.origin.port = strconv.Itoa(int(x.listener.Port)) // the client has named none
 	}
 	x.hostname = bareHost(x.request.Host)
-	if x.host = x.listener.Host(x.hostname); x.host == nil {
+	host := x.listener.Host(x.hostname)
+	if host == nil {
 		return notFound(x.target)
 	}
+	if a := x.conn.admission; a != nil && (x.listener.Host(a.serverName) != host || !a.holds(host)) {
+		return misdirected(x.target)
+	}
+	x.host = host
 	return nil
 }
 

@@ -227,6 +227,9 @@ func (s *Server) drain(ctx context.Context) {
 			idle = append(idle, c.conn)
 		}
 	}
+	for t := range s.carried {
+		t.finish()
+	}
 	s.mu.Unlock()
 	closeAll(idle)
 	select {

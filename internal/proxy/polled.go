@@ -42,6 +42,7 @@ func (s *Server) poll(l *listener) (bool, error) {
 				state := t.ConnectionState()
 				cc.encrypted(&state)
 			}
+			cc.admission, _ = c.Noted().(*admission)
 			return cc
 		},
 		Serve: func(r loop.Runner, hx *http1.Exchange, bad error) bool {
@@ -68,12 +69,17 @@ func (s *Server) poll(l *listener) (bool, error) {
 			s.connFailed(l, peer, why)
 		},
 		TLS: l.tls, HandshakeTimeout: headTimeout,
-		Elsewhere: func(c *tls.Conn, peer netip.AddrPort) {
+		Elsewhere: func(c *tls.Conn, peer netip.AddrPort, note any) {
 			cc, state := newClientConn(l, c, peer), c.ConnectionState()
 			cc.encrypted(&state)
+			cc.admission, _ = note.(*admission)
 			s.leaveTo(cc, state.NegotiatedProtocol)
 		},
 		Control: upstream.BoundUnacked,
+	}
+	if l.dynamic != nil && l.tls != nil {
+		o.Leaves = leavesLoop
+		o.Hello = func(c *loop.Conn) ([]byte, bool, error) { return s.hello(l, c) }
 	}
 	if l.config.ProxyProtocol {
 		o.Before = func(c *loop.Conn) error {
@@ -114,12 +120,38 @@ func (s *Server) leaveTo(c *clientConn, protocol string) {
 			_ = c.conn.Close()
 			return
 		}
-		if protocol == "h2" {
+		switch {
+		case c.carried():
+			s.carry(c)
+		case protocol == "h2":
 			s.serveHTTP2(c)
-		} else {
+		default:
 			s.serveRequests(c)
 		}
 	}()
+}
+
+// leavesLoop tells whether a connection of a dynamic listener is served in goroutines.
+func leavesLoop(protocol string, note any) bool {
+	a, ok := note.(*admission)
+	return ok && carries(a.host) || protocol != "" && protocol != "http/1.1"
+}
+
+// hello takes connections away from the loop that are to be passed through.
+func (s *Server) hello(l *listener, c *loop.Conn) (read []byte, taken bool, err error) {
+	read, name, host, err := l.peek(l.dynamic.find(s.Table()), c)
+	if err != nil || host == nil {
+		return read, false, err
+	}
+	peer := c.Peer()
+	conn, err := c.Leave()
+	if err != nil {
+		return nil, false, err
+	}
+	cc := newClientConn(l, conn, peer)
+	cc.admission, cc.early = &admission{serverName: name, host: host}, read
+	s.leaveTo(cc, "")
+	return nil, true, nil
 }
 
 // stopPolled stops accepting on the loops, closes connections that wait for a request, and waits for the others until ctx ends.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,24 +31,27 @@ type dynamic struct {
 
 // found is where a listener is in a table.
 type found struct {
-	table *route.Table
-	at    *route.Listener // nil: it is not in there
+	table   *route.Table
+	at      *route.Listener // nil: it is not in there
+	passes  bool            // TLS passes through for a host of at
+	configs sync.Map        // *route.Host of at to *tls.Config
 }
 
-// in is the listener as t has it, nil if t does not ask for it.
-func (d *dynamic) in(t *route.Table) *route.Listener {
+// find looks for the listener in t. Of one table the answer is kept.
+func (d *dynamic) find(t *route.Table) *found {
 	if f := d.found.Load(); f != nil && f.table == t {
-		return f.at
+		return f
 	}
 	f := &found{table: t}
 	for _, l := range t.Listeners {
 		if l.Transport == d.transport && l.Key() == d.key {
 			f.at = l
+			f.passes = slices.ContainsFunc(l.Hosts, func(h *route.Host) bool { return h.TLS == nil })
 			break
 		}
 	}
 	d.found.Store(f)
-	return f.at
+	return f
 }
 
 // gone tells whether the listener is being closed although the gateway goes on.
@@ -155,7 +159,15 @@ func (s *Server) bindDynamic(w *route.Listener) (*listener, error) {
 		return nil, bindError(err)
 	}
 	l.dynamic.bound = boundAddress(l.ln)
-	polled, err := s.poll(l)
+	polled := false
+	switch w.Transport {
+	case route.TransportTCP:
+	case route.TransportTLS:
+		l.tls = s.listenerTLS(l)
+		fallthrough
+	default:
+		polled, err = s.poll(l)
+	}
 	if err != nil {
 		_ = l.ln.Close()
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -97,15 +98,23 @@ func ruleTo(id string, backends ...route.Backend) []route.Rule {
 	return []route.Rule{{Route: leadsTo(id, backends...)}}
 }
 
+// nextPort is below the ports that the kernel chooses from, so that nobody else in this process gets one.
+var nextPort = func() *atomic.Uint32 {
+	var p atomic.Uint32
+	p.Store(10000 + rand.Uint32N(20000))
+	return &p
+}()
+
 // freeAddress is one on loopback that nobody listens on.
 func freeAddress(t *testing.T) netip.AddrPort {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(nextPort.Add(1)))
+		if ln, err := net.Listen("tcp", at.String()); err == nil {
+			ln.Close()
+			return at
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).AddrPort()
 }
 
 func plain(at netip.AddrPort, hosts ...*route.Host) *route.Listener {

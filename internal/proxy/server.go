@@ -84,6 +84,7 @@ type Server struct {
 	mu       sync.Mutex // guards the following
 	policies map[relay.Policy]*relay.Policy
 	open     map[*clientConn]struct{} // connections that carry no session
+	carried  map[*carriage]struct{}   // what some of these carry
 	quiet    chan struct{}            // closed when the last of them ends; nil unless somebody waits
 }
 
@@ -91,6 +92,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		Options: o, policies: make(map[relay.Policy]*relay.Policy), open: make(map[*clientConn]struct{}),
+		carried: make(map[*carriage]struct{}),
 		stopped: make(chan struct{}), connGone: make(chan struct{}, 1), hopID: newHopID(), unread: unreadTimeout,
 	}
 	s.engine = loop.Open(loop.Options{Log: o.Log, Lasting: func(fd int) {

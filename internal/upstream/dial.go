@@ -56,6 +56,11 @@ func (d *Dialer) Dial(ctx context.Context, e *Endpoint) (net.Conn, error) {
 	return d.dial(ctx, e, e.Address(), e.Secure())
 }
 
+// DialClear is Dial without TLS, whatever e's scheme: what goes there is encrypted already.
+func (d *Dialer) DialClear(ctx context.Context, e *Endpoint) (net.Conn, error) {
+	return d.dial(ctx, e, e.Address(), false)
+}
+
 // dial is Dial to another address of e's host, with or without TLS.
 func (d *Dialer) dial(ctx context.Context, e *Endpoint, address string, secure bool) (net.Conn, error) {
 	nd := net.Dialer{
