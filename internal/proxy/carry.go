@@ -92,7 +92,7 @@ func (s *Server) openCarriage(c *clientConn, rec *accesslog.Record) (*carriage, 
 		return nil, nil, errNoBackend
 	}
 	rec.Service = to.Service.Name
-	policy := stream.Policy
+	policy := stream.PolicyFor(to)
 	passed := c.admission != nil && host.TLS == nil // what is passed through is encrypted already
 	conn, ep, err := s.reach(to.Service, policy, passed, rec)
 	if err != nil {

@@ -141,7 +141,6 @@ func (x *exchange) free() {
 	x.path, x.query, x.target, x.hops, x.serviceURL = "", "", "", "", ""
 	x.service, x.slot, x.session, x.allowOrigin = nil, nil, nil, ""
 	x.ruled, x.sharing = false, nil
-	x.listener, x.host, x.hostname = nil, nil, ""
 	x.to, x.asked = target{}, route.Request{}
 	x.record, x.named, x.upgrade, x.trailers, x.taken = accesslog.Record{}, false, false, false, false
 	x.head, x.kinds, x.answerKinds, x.call.answer.Fields = head[:0], kinds[:0], answerKinds[:0], fields[:0]

@@ -26,7 +26,7 @@ func (s *Server) serveProgrammed(x *exchange, upgrade bool) {
 func (x *exchange) findHost() *failure {
 	x.listener = x.conn.listener.dynamic.find(x.table).at
 	if x.listener == nil { // it is being closed
-		return notFound(x.target)
+		return noRule(x.target)
 	}
 	if !x.origin.trusted && strings.LastIndexByte(x.origin.host, ':') <= strings.LastIndexByte(x.origin.host, ']') {
 		x.origin.port = strconv.Itoa(int(x.listener.Port)) // the client has named none
@@ -34,7 +34,7 @@ func (x *exchange) findHost() *failure {
 	x.hostname = bareHost(x.request.Host)
 	host := x.listener.Host(x.hostname)
 	if host == nil {
-		return notFound(x.target)
+		return noRule(x.target)
 	}
 	if a := x.conn.admission; a != nil && (x.listener.Host(a.serverName) != host || !a.holds(host)) {
 		return misdirected(x.target)
@@ -54,9 +54,10 @@ func bareHost(authority string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
+// misdirected has the client ask over another connection (RFC 9110, section 15.5.20).
 func misdirected(target string) *failure {
 	return &failure{
 		status: http.StatusMisdirectedRequest, cause: "misdirected: the connection is not for that host", http: true,
-		message: ErrorMessage("ZWEAM104E", "org.zowe.apiml.common.endPointNotFound", "The endpoint you are looking for '%s' could not be located over this connection", target),
+		detail: "This connection is not for the host of " + target + ": ask over one of its own.",
 	}
 }
