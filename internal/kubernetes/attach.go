@@ -113,10 +113,11 @@ func (t *translation) attachTo(r *routeObject, ref gatewayv1.ParentReference, pl
 	case refused >= 0:
 		c = append(c, meaning.conditions[refused])
 	default:
-		c.set(string(gatewayv1.RouteConditionAccepted), true, string(gatewayv1.RouteReasonAccepted), "attached to "+names(listeners))
+		message := "attached to " + names(listeners)
 		for _, l := range listeners {
-			r.attach(l)
+			message += r.attach(l)
 		}
+		c.set(string(gatewayv1.RouteConditionAccepted), true, string(gatewayv1.RouteReasonAccepted), message)
 	}
 	for _, m := range meaning.conditions {
 		partly := m.Type == string(gatewayv1.RouteConditionPartiallyInvalid)
@@ -187,7 +188,7 @@ func (t *translation) takers(r *routeObject, p *parent, ref gatewayv1.ParentRefe
 	case allowed:
 		return nil, &refusal{
 			string(gatewayv1.RouteReasonNoMatchingListenerHostname),
-			fmt.Sprintf("none of its hostnames is one of %s", names(named)),
+			fmt.Sprintf("no hostname in common with %s", names(named)),
 		}
 	}
 	return nil, &refusal{
@@ -286,10 +287,10 @@ func (r *routeObject) meaning(gw *gateway, terminated bool) *translated {
 	return m
 }
 
-// attach has a listener serve r, once.
-func (r *routeObject) attach(l *listener) {
+// attach has a listener serve r, once. It returns what is to be said of it besides: of several TCPRoutes or UDPRoutes only the oldest is served.
+func (r *routeObject) attach(l *listener) (note string) {
 	if r.attached[l] {
-		return
+		return ""
 	}
 	if r.attached == nil {
 		r.attached = make(map[*listener]bool, 1)
@@ -303,7 +304,10 @@ func (r *routeObject) attach(l *listener) {
 		r.claimNames(l, &l.grpc)
 	}
 	if l.host == nil {
-		return
+		return ""
+	}
+	if raw := r.kind == "TCPRoute" || r.kind == "UDPRoute"; raw && len(l.host.Streams) > 0 {
+		note = fmt.Sprintf("; %s is older and has all of listener %s", l.host.Streams[0].ID, l.spec.Name)
 	}
 	names, _ := intersect(l.hostname, r.hostnames)
 	m := r.meaning(l.gw, l.tls != nil)
@@ -314,6 +318,7 @@ func (r *routeObject) attach(l *listener) {
 	for _, s := range m.streams {
 		l.host.Streams = append(l.host.Streams, route.Stream{Route: s.Route, Hostnames: names})
 	}
+	return note
 }
 
 // claimNames notes the hostnames of r at a listener, where routes of both kinds can be.

@@ -38,6 +38,7 @@ func (t *translation) listenerTLS(l *listener) {
 	if l.spec.Protocol == gatewayv1.HTTPSProtocolType {
 		t.clientValidation(l)
 	}
+	l.applyFrontendTLS()
 }
 
 // serverCertificates resolves tls.certificateRefs. Those that are good are served even if others are not.
@@ -132,31 +133,39 @@ func (t *translation) caBundle(fromKind, fromNamespace string, ref *gatewayv1.Ob
 	if !t.granted(gatewayv1.GroupName, fromKind, fromNamespace, "", string(ref.Kind), name.Namespace, name.Name) {
 		return nil, notPermitted(fromKind, fromNamespace, string(ref.Kind), name)
 	}
-	invalid := func(format string, args ...any) *refusal {
-		return &refusal{string(gatewayv1.ListenerReasonInvalidCACertificateRef), fmt.Sprintf(format, args...)}
+	if ref.Kind == "Secret" {
+		return t.caSecret(name)
 	}
-	var bundle []byte
-	if ref.Kind == "ConfigMap" {
-		m := t.configMaps[name]
-		if m == nil {
-			return nil, invalid("there is no ConfigMap %s", name)
-		}
-		bundle = []byte(m.Data[caKey])
-		if len(bundle) == 0 {
-			bundle = m.BinaryData[caKey]
-		}
-	} else {
-		s := t.secrets[name]
-		if s == nil {
-			return nil, invalid("there is no Secret %s", name)
-		}
-		bundle = s.Data[caKey]
+	m := t.configMaps[name]
+	if m == nil {
+		return nil, badBundle("there is no ConfigMap %s", name)
 	}
+	bundle := []byte(m.Data[caKey])
 	if len(bundle) == 0 {
-		return nil, invalid("%s %s has no %s", ref.Kind, name, caKey)
+		bundle = m.BinaryData[caKey]
+	}
+	return bundle, t.checkBundle("ConfigMap", name, bundle)
+}
+
+// caSecret is the bundle of CA certificates of a Secret.
+func (t *translation) caSecret(name types.NamespacedName) ([]byte, *refusal) {
+	s := t.secrets[name]
+	if s == nil {
+		return nil, badBundle("there is no Secret %s", name)
+	}
+	return s.Data[caKey], t.checkBundle("Secret", name, s.Data[caKey])
+}
+
+func (t *translation) checkBundle(kind string, name types.NamespacedName, bundle []byte) *refusal {
+	if len(bundle) == 0 {
+		return badBundle("%s %s has no %s", kind, name, caKey)
 	}
 	if _, err := t.Cache.pool(bundle); err != nil {
-		return nil, invalid("%s %s: %s: %v", ref.Kind, name, caKey, err)
+		return badBundle("%s %s: %s: %v", kind, name, caKey, err)
 	}
-	return bundle, nil
+	return nil
+}
+
+func badBundle(format string, args ...any) *refusal {
+	return &refusal{string(gatewayv1.ListenerReasonInvalidCACertificateRef), fmt.Sprintf(format, args...)}
 }

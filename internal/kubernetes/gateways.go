@@ -16,14 +16,15 @@ type gateway struct {
 	// clientCertificate is what backends are shown (spec.tls.backend, GEP-3155); nil: nothing.
 	clientCertificate *tls.Certificate
 
-	foreign   bool                  // of another controller's class: what only that controller understands is skipped with a notice
-	refusal   *refusal              // why nothing of it is served; nil: it is
-	own       []*listener           // of its own spec
-	sets      []*listenerSet        // that name it, by precedence
-	sections  map[string]*listener  // own, by name
-	addresses []*address            // that it is bound to; none if it is refused
-	refs      *refusal              // of spec.tls.backend
-	claimed   map[string]*portClaim // by network and port: what its listeners have taken
+	foreign   bool                    // of another controller's class: what only that controller understands is skipped with a notice
+	refusal   *refusal                // why nothing of it is served; nil: it is
+	own       []*listener             // of its own spec
+	sets      []*listenerSet          // that name it, by precedence
+	sections  map[string]*listener    // own, by name
+	addresses []*address              // that it is bound to; none if it is refused
+	refs      *refusal                // of spec.tls.backend
+	claimed   map[string]*portClaim   // by network and port: what its listeners have taken
+	frontend  map[string]*frontendTLS // by own listener: policies for it; "": for all
 }
 
 // gatewaysOf takes up the Gateways that are ours, the oldest first.
@@ -40,7 +41,7 @@ func (t *translation) gatewaysOf() {
 		if t.gateways[nameOf(g)] != nil {
 			continue
 		}
-		gw := &gateway{Gateway: g, foreign: c.foreign, sections: make(map[string]*listener), claimed: make(map[string]*portClaim)}
+		gw := &gateway{Gateway: g, foreign: c.foreign, sections: make(map[string]*listener), claimed: make(map[string]*portClaim), frontend: make(map[string]*frontendTLS)}
 		t.gateways[nameOf(g)] = gw
 		t.ordered = append(t.ordered, gw)
 		if c.refusal != nil {
@@ -57,6 +58,7 @@ func (t *translation) gatewaysOf() {
 		}
 	}
 	t.listenerSetsOf()
+	t.readFrontendTLS()
 	for _, gw := range t.ordered {
 		for l := range gw.listeners() {
 			t.examine(l)

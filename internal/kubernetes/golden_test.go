@@ -127,10 +127,10 @@ func options(t testing.TB, text []byte) Options {
 // of that kind, and a bundle with its certificate.
 func objects(t testing.TB, text []byte) *Set {
 	set := new(Set)
-	fields := map[string]reflect.Value{}
+	fields := map[string]reflect.Value{} // by the name of the type, and where AGC has one of that name, "alb/" before it
 	for i := range reflect.TypeFor[Set]().NumField() {
 		v := reflect.ValueOf(set).Elem().Field(i)
-		fields[v.Type().Elem().Elem().Name()] = v
+		fields[typeKey(v.Type().Elem().Elem().PkgPath())+v.Type().Elem().Elem().Name()] = v
 	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	for {
@@ -144,7 +144,8 @@ func objects(t testing.TB, text []byte) *Set {
 		if data, _ := doc["data"].(map[string]any); data["key"] != nil {
 			doc["data"] = keyData(kind, fmt.Sprint(data["key"]))
 		}
-		list, ok := fields[kind]
+		version, _ := doc["apiVersion"].(string)
+		list, ok := fields[typeKey(version)+kind]
 		if !ok {
 			t.Fatalf("no field for kind %q", kind)
 		}
@@ -165,6 +166,13 @@ func objects(t testing.TB, text []byte) *Set {
 		}
 		list.Set(reflect.Append(list, o))
 	}
+}
+
+func typeKey(of string) string {
+	if strings.Contains(of, "/alb/") || strings.HasPrefix(of, "alb.") {
+		return "alb/"
+	}
+	return ""
 }
 
 var keyPairs = sync.OnceValue(func() map[string]map[string][]byte {
