@@ -101,9 +101,12 @@ func Open(c Config, stdout io.Writer, log *slog.Logger) (*Logger, error) {
 	return l, nil
 }
 
+// Off tells that no line is ever written.
+func (l *Logger) Off() bool { return l.path == off }
+
 // Log makes a line of r and leaves it to the writer. Any goroutine; never blocks.
 func (l *Logger) Log(r *Record) {
-	if l.path == off {
+	if l.Off() {
 		return
 	}
 	l.queue.Lock()

@@ -40,9 +40,15 @@ func Pack(r *Record, more string) Packed {
 
 // Unpack gives back what was packed.
 func (p Packed) Unpack() (r Record, more string) {
-	r.Websocket = true
+	more = p.UnpackTo(&r)
+	return r, more
+}
+
+// UnpackTo is Unpack into r, whatever that is.
+func (p Packed) UnpackTo(r *Record) (more string) {
+	*r = Record{Websocket: true}
 	if p == (Packed{}) {
-		return r, ""
+		return ""
 	}
 	at := p.place.Value()
 	r.Status, r.Protocol, r.TLSVersion, r.TLSCipher, r.Subprotocol = at.status, at.protocol, at.tlsVersion, at.tlsCipher, at.subprotocol
@@ -54,7 +60,7 @@ func (p Packed) Unpack() (r Record, more string) {
 		*f = u.field()
 	}
 	end := u.uvarint()
-	return r, u.field() + r.Path[len(r.Path)-int(end):]
+	return u.field() + r.Path[len(r.Path)-int(end):]
 }
 
 // own are the strings that each session has for itself.
@@ -94,11 +100,11 @@ func parseUUID(s string) (id uuid.UUID, ok bool) {
 
 // fromHex is the value of a digit, 255 for anything else.
 func fromHex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
+	if d := c - '0'; d <= 9 {
+		return d
+	}
+	if d := c - 'a'; d < 6 {
+		return d + 10
 	}
 	return 255
 }

@@ -27,7 +27,17 @@ func (f Fields) Get(name string) string {
 
 // Values returns every value of name in order, nil if there is none. It allocates: [Fields.All] does not.
 func (f Fields) Values(name string) []string {
-	return slices.Collect(f.All(name))
+	n := f.Count(name)
+	if n == 0 {
+		return nil
+	}
+	values := make([]string, 0, n)
+	for i := range f {
+		if equalFold(f[i].Name, name) {
+			values = append(values, f[i].Value)
+		}
+	}
+	return values
 }
 
 // All yields every value of name in order.

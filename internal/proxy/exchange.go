@@ -102,7 +102,9 @@ type exchange struct {
 	gone  func(error) // leash.end
 	call  call        // of a plain request; answer is that of a handshake, too
 
-	shaking http1.ClientConn // with a service
+	handshake websocket.Request // of a session: opening
+	shaking   http1.ClientConn  // with a service
+	opened    upstreamConn      // what came of it
 
 	// What a panic would leave behind; see wreck.
 	service net.Conn           // to the service, nil once it belongs to somebody else
@@ -135,6 +137,7 @@ func (x *exchange) free() {
 	clear(fields[:cap(fields)])
 	x.leash.reset()
 	x.shaking.Reset(nil)
+	x.handshake, x.opened = websocket.Request{}, upstreamConn{}
 	x.client, x.body, x.run, x.conn, x.request, x.h1 = nil, nil, nil, nil, nil, nil
 	x.table, x.settings, x.origin, x.offer, x.call = nil, nil, origin{}, nil, call{}
 	x.listener, x.host, x.hostname = nil, nil, ""
@@ -160,6 +163,14 @@ func (s *Server) wreck(x *exchange) {
 		x.record.Status, x.record.Cause = http.StatusInternalServerError, "panic"
 		s.log(x)
 	}
+}
+
+// now is the time, as the loop has it.
+func (x *exchange) now() time.Time {
+	if l := x.run.Loop(); l != nil {
+		return l.Now()
+	}
+	return time.Now()
 }
 
 // closeAfter makes this exchange the last of its connection, where a connection has one at a time.

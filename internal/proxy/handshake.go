@@ -105,11 +105,12 @@ func (x *exchange) shake(c *http1.ClientConn, q *handshakeRequest) (*upstreamCon
 			// RFC 9110, section 7.8, and RFC 9112, section 6: a 101 is HTTP/1.1 and has no body.
 			return nil, &answerError{reason: "a 101 of HTTP/1.0, or with a body"}
 		}
-		agreed, err := websocket.CheckResponse(resp.Status, resp.Fields, q.key, websocket.Offered{Protocols: x.offer.Protocols, Deflate: x.offer.Deflate})
+		agreed, err := websocket.CheckResponse(resp.Status, &resp.Fields, q.key, websocket.Offered{Protocols: x.offer.Protocols, Deflate: x.offer.Deflate})
 		if err != nil {
 			return nil, &answerError{reason: err.Error()}
 		}
-		up := &upstreamConn{agreed: agreed, fields: resp.Fields}
+		up := &x.opened
+		*up = upstreamConn{agreed: agreed, fields: resp.Fields}
 		up.conn, up.head = c.TakeOver()
 		return up, nil
 	}

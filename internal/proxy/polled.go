@@ -211,7 +211,7 @@ func (x *exchange) dialOn(l *loop.Loop, p *route.Policy, ep *upstream.Endpoint, 
 		return c, nil
 	}
 	until := deadline
-	if t := time.Now().Add(p.Timeouts.Effective().Connect); t.Before(until) {
+	if t := l.Now().Add(p.Timeouts.Effective().Connect); t.Before(until) {
 		until = t
 	}
 	var held error

@@ -62,20 +62,21 @@ type Server struct {
 	Options
 	Sessions Sessions
 
-	applying  sync.Mutex // held by Apply
-	settings  atomic.Pointer[Settings]
-	engine    *loop.Engine // of all sessions; Shutdown ends it
-	stdLog    *log.Logger
-	listeners []*listener   // gateway.listeners; constant after Listen
-	http2     *h2Server     // theirs
-	conns     atomic.Int64  // open client connections that carry no session
-	started   atomic.Int64  // sessions since start
-	refused   atomic.Int64  // connections and sessions over a limit, since start
-	stopping  atomic.Bool   // Shutdown has begun
-	stopped   chan struct{} // closed by then
-	connGone  chan struct{} // has one when a connection has ended since it was looked at
-	hopID     string        // constant
-	unread    time.Duration // constant: unreadTimeout, less in tests
+	applying   sync.Mutex // held by Apply
+	settings   atomic.Pointer[Settings]
+	engine     *loop.Engine // of all sessions; Shutdown ends it
+	stdLog     *log.Logger
+	listeners  []*listener                  // gateway.listeners; constant after Listen
+	http2      *h2Server                    // theirs
+	conns      atomic.Int64                 // open client connections that carry no session
+	started    atomic.Int64                 // sessions since start
+	refused    atomic.Int64                 // connections and sessions over a limit, since start
+	stopping   atomic.Bool                  // Shutdown has begun
+	stopped    chan struct{}                // closed by then
+	connGone   chan struct{}                // has one when a connection has ended since it was looked at
+	hopID      string                       // constant
+	unread     time.Duration                // constant: unreadTimeout, less in tests
+	lastPolicy atomic.Pointer[sharedPolicy] // of the last session
 
 	programming sync.Mutex // held by Program
 	programmed  programmed
@@ -346,8 +347,23 @@ func (s *Server) authenticate(x *exchange, p *route.Policy) (checked bool, err e
 	return true, nil
 }
 
+// A sharedPolicy is what relayPolicy has returned.
+type sharedPolicy struct {
+	of   *route.Policy
+	made *relay.Policy
+}
+
 // relayPolicy returns the one relay.Policy with p's values: sessions share it.
 func (s *Server) relayPolicy(p *route.Policy) *relay.Policy {
+	last := s.lastPolicy.Load()
+	if last == nil || last.of != p {
+		last = &sharedPolicy{p, s.findPolicy(p)}
+		s.lastPolicy.Store(last)
+	}
+	return last.made
+}
+
+func (s *Server) findPolicy(p *route.Policy) *relay.Policy {
 	l := p.Limits()
 	v := relay.Policy{
 		MaxMessage: l.MaxMessage, MaxFrame: l.MaxFrame, Idle: l.Idle, IdleMessages: l.IdleMessages, MaxAge: l.MaxAge,

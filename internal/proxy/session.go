@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -107,10 +108,11 @@ func (x *exchange) wantsSession() (bool, error) {
 
 // opening is what the handshake is judged by.
 func (x *exchange) opening() *websocket.Request {
-	return &websocket.Request{
-		Method: x.request.Method, HTTP11: x.h1 != nil && x.request.Minor == 1, Fields: x.request.Fields,
+	x.handshake = websocket.Request{
+		Method: x.request.Method, HTTP11: x.h1 != nil && x.request.Minor == 1, Fields: &x.request.Fields,
 		Body: !x.request.Body.Empty() || x.request.Body.Kind == http1.Chunked,
 	}
+	return &x.handshake
 }
 
 // sessionLoop is the loop for the session: that of the client's connection, if it is on one.
@@ -187,7 +189,7 @@ func (s *Server) connect(x *exchange, ss *Session, checked bool) (up *upstreamCo
 
 // attempt shakes hands with the endpoint, within timeouts.handshake.
 func (x *exchange) attempt(p *route.Policy, ep *upstream.Endpoint, q *handshakeRequest) (*upstreamConn, error) {
-	deadline := time.Now().Add(p.Timeouts.Effective().Handshake)
+	deadline := x.now().Add(p.Timeouts.Effective().Handshake)
 	conn, err := x.dial(p, ep, deadline)
 	if err != nil {
 		return nil, err
@@ -311,7 +313,7 @@ func sawClose(cur *websocket.Cursor, p []byte) bool {
 
 // answerSwitch writes the 101 and drops the deadline: from here the relay's timers watch.
 func (x *exchange) answerSwitch(client net.Conn, fields http1.Fields) error {
-	if err := client.SetDeadline(time.Now().Add(switchTimeout)); err != nil {
+	if err := client.SetDeadline(x.now().Add(switchTimeout)); err != nil {
 		return err
 	}
 	if err := x.writeSwitch(client, fields); err != nil {
@@ -347,11 +349,19 @@ func (ss *Session) Lost(_ *relay.Session, why string) relay.Verdict {
 func (ss *Session) Done(_ *relay.Session, res *relay.Result) {
 	ss.endpoint.Release()
 	ss.owner.Sessions.remove(ss)
-	rec, _ := ss.opening.Unpack()
+	if ss.owner.AccessLog.Off() {
+		return
+	}
+	rec := records.Get().(*accesslog.Record)
+	defer records.Put(rec)
+	ss.opening.UnpackTo(rec)
 	rec.Duration = time.Since(rec.Time)
 	rec.BytesIn, rec.BytesOut = res.BytesIn, res.BytesOut
 	rec.MessagesIn, rec.MessagesOut = res.MessagesIn, res.MessagesOut
 	rec.CloseCode, rec.CloseReason = int(res.Code), res.Reason
 	rec.ClosedBy, rec.Cause = res.By.String(), res.Cause
-	ss.owner.AccessLog.Log(&rec)
+	ss.owner.AccessLog.Log(rec)
 }
+
+// records are lent while their line is made.
+var records = sync.Pool{New: func() any { return new(accesslog.Record) }}
