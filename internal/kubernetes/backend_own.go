@@ -15,6 +15,9 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
+// reasonInvalidBackend is ours: the specification has none for a backend whose own spec is wrong.
+const reasonInvalidBackend gatewayv1.RouteConditionReason = "InvalidBackend"
+
 // ownBackend resolves a Backend of fairlead.dev.
 func (t *translation) ownBackend(k backendKey, gw *gateway) (b route.Backend, bad *refError) {
 	o, _ := t.object(k.target()).(*v1alpha1.Backend)
@@ -25,7 +28,7 @@ func (t *translation) ownBackend(k backendKey, gw *gateway) (b route.Backend, ba
 	if wrong != nil {
 		reason := gatewayv1.RouteConditionReason(wrong.reason)
 		if wrong.reason == string(gatewayv1.PolicyReasonInvalid) {
-			reason = gatewayv1.RouteReasonUnsupportedValue
+			reason = reasonInvalidBackend
 		}
 		return b, badRef(reason, "%s: %s", k.target(), wrong.message)
 	}

@@ -20,17 +20,17 @@ func (t *translation) readALBBackendTLS() {
 	for _, policy := range byAge(t.ALBBackendTLSPolicies) {
 		p, bad := t.albTarget(kind, policy, &policy.Spec.TargetRef, "", "Service")
 		if bad == nil && t.missing(p) != "" {
-			bad = &refusal{albv1.BackendTLSPolicyReasonServiceNotFound, t.missing(p)}
+			bad = &refusal{albv1.ReasonInvalidService, t.missing(p)}
 		}
 		if bad == nil && policy.Spec.Override != nil {
 			bad = &refusal{albv1.ReasonOverrideNotSupported, "spec.override is not supported: use spec.default"}
 		}
 		if bad != nil {
-			t.publishALB(kind, policy, unaccepted(bad.reason, bad.message))
+			t.publishALB(kind, policy, unaccepted(bad.reason, bad.message), targetResolved(bad))
 			continue
 		}
 		if has := t.policies.tls[p]; has != nil {
-			t.publishALB(kind, policy, heldBy(p, has.kind, has.policy))
+			t.publishALB(kind, policy, heldBy(p, has.kind, has.policy), targetResolved(nil))
 			continue
 		}
 		b, c, refs := t.albTLS(policy, p)
@@ -117,8 +117,7 @@ func (t *translation) albVerify(policy *albv1.BackendTLSPolicy, v *albv1.Backend
 	if san := strings.ToLower(orElse(v.SubjectAltName, "")); san != "" {
 		s.DNSNames = []string{san}
 	} else if s.ServerName == "" {
-		return &refusal{albv1.BackendTLSPolicyReasonInvalid,
-			"spec.default.verify: without subjectAltName or sni there is no name to verify"}
+		return &refusal{albv1.BackendTLSPolicyReasonInvalid, "spec.default.verify: without subjectAltName or sni there is no name to verify"}
 	}
 	return nil
 }

@@ -36,12 +36,15 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
-var update = flag.Bool("update", false, "write testdata/translate/*.txt")
+var update = flag.Bool("update", false, "write testdata/*/*.txt")
 
 // TestTranslate holds translations to testdata/translate: NAME.yaml are the objects, with options in lines that begin with "#! ",
 // NAME.txt is what becomes of them.
-func TestTranslate(t *testing.T) {
-	files, err := filepath.Glob("testdata/translate/*.yaml")
+func TestTranslate(t *testing.T) { goldens(t, "translate", describe) }
+
+// goldens holds what describe says of the translations of testdata/DIR/*.yaml to the texts beside them.
+func goldens(t *testing.T, dir string, describe func(*Result) string) {
+	files, err := filepath.Glob("testdata/" + dir + "/*.yaml")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
@@ -116,6 +119,14 @@ func options(t testing.TB, text []byte) Options {
 				port = netip.AddrPortFrom(netip.Addr{}, uint16(n))
 			}
 			o.Reserved[port] = words[3]
+		case "eureka":
+			at := netip.MustParseAddrPort(words[3])
+			o.Eureka = func(id string) ([]upstream.Spec, bool) {
+				if id != words[2] {
+					return nil, false
+				}
+				return []upstream.Spec{{ID: "instance", Scheme: "https", Host: at.Addr().String(), Port: int(at.Port())}}, true
+			}
 		default:
 			t.Fatalf("%q: no such option", words[1])
 		}
@@ -336,6 +347,13 @@ func describePlace(s *Status, at string) string {
 		for _, l := range st.Listeners {
 			if at == "listeners["+string(l.Name)+"]" {
 				return kinds(l.SupportedKinds, l.AttachedRoutes)
+			}
+		}
+	}
+	if st, ok := s.Status.(gatewayv1.PolicyStatus); ok {
+		for i, a := range st.Ancestors {
+			if at == fmt.Sprintf("ancestors[%d]", i) {
+				return " " + string(*a.AncestorRef.Kind) + " " + string(a.AncestorRef.Name) + strings.TrimSuffix("/"+stringOr(a.AncestorRef.SectionName, ""), "/")
 			}
 		}
 	}

@@ -31,12 +31,19 @@ func (r *reading) grpcRule(field string, rule *gatewayv1.GRPCRouteRule, out *rou
 		}
 		out.Matches = append(out.Matches, m)
 	}
-	if out.Filters, err = r.httpFilters(field, grpcFilters(rule.Filters), out.Matches); err != nil {
+	filters, err := grpcFilters(rule.Filters)
+	if err != nil {
+		return err
+	}
+	if out.Filters, err = r.httpFilters(field, filters, out.Matches); err != nil {
 		return err
 	}
 	for i := range rule.BackendRefs {
 		ref := &rule.BackendRefs[i]
-		if err := r.addBackend(field, i, &ref.BackendRef, grpcFilters(ref.Filters), out); err != nil {
+		if filters, err = grpcFilters(ref.Filters); err != nil {
+			return fmt.Errorf("backendRefs[%d].%w", i, err)
+		}
+		if err := r.addBackend(field, i, &ref.BackendRef, filters, out); err != nil {
 			return err
 		}
 	}
@@ -48,21 +55,21 @@ func (r *reading) grpcRule(field string, rule *gatewayv1.GRPCRouteRule, out *rou
 }
 
 // grpcFilters are the filters of a GRPCRoute as those of an HTTPRoute, which has the same and more.
-func grpcFilters(list []gatewayv1.GRPCRouteFilter) []gatewayv1.HTTPRouteFilter {
+func grpcFilters(list []gatewayv1.GRPCRouteFilter) ([]gatewayv1.HTTPRouteFilter, error) {
 	out := make([]gatewayv1.HTTPRouteFilter, len(list))
 	for i, f := range list {
-		out[i] = gatewayv1.HTTPRouteFilter{
-			Type: gatewayv1.HTTPRouteFilterType(f.Type), RequestHeaderModifier: f.RequestHeaderModifier,
-			ResponseHeaderModifier: f.ResponseHeaderModifier, RequestMirror: f.RequestMirror, ExtensionRef: f.ExtensionRef,
-		}
 		switch f.Type {
 		case gatewayv1.GRPCRouteFilterRequestHeaderModifier, gatewayv1.GRPCRouteFilterResponseHeaderModifier,
 			gatewayv1.GRPCRouteFilterRequestMirror, gatewayv1.GRPCRouteFilterExtensionRef:
 		default:
-			out[i].Type = "of HTTPRoutes, or unknown: " + out[i].Type
+			return nil, fmt.Errorf("filters[%d] %s: no such type of filter for GRPCRoutes", i, f.Type)
+		}
+		out[i] = gatewayv1.HTTPRouteFilter{
+			Type: gatewayv1.HTTPRouteFilterType(f.Type), RequestHeaderModifier: f.RequestHeaderModifier,
+			ResponseHeaderModifier: f.ResponseHeaderModifier, RequestMirror: f.RequestMirror, ExtensionRef: f.ExtensionRef,
 		}
 	}
-	return out
+	return out, nil
 }
 
 func grpcMatch(m *gatewayv1.GRPCRouteMatch) (out route.RuleMatch, err error) {

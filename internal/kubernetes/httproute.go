@@ -68,21 +68,30 @@ func (r *reading) addBackend(field string, i int, ref *gatewayv1.BackendRef, fil
 
 // finish completes a rule with what policies say. What the rule itself says goes over all of them; own are its timeouts.
 func (r *reading) finish(out *route.Rule, own route.Timeouts) {
-	p, rt, ps := r.policyOf(r.section)
+	layers := r.layersOfRule()
 	common := len(r.layers) > 0 // all backends have the same policies
 	for i := range r.layers {
 		common = common && slices.Equal(r.layers[i], r.layers[0])
 	}
 	if common {
-		for _, l := range r.layers[0] {
+		layers = append(layers, r.layers[0]...)
+	}
+	var rt *route.Retry
+	var ps *route.Persistence
+	switch {
+	case len(layers) == 0 && own == (route.Timeouts{}) && (common || len(r.layers) == 0):
+		out.Policy = &r.base // nobody says anything
+	default:
+		p := r.base
+		for _, l := range layers {
 			p, rt, ps = l.over(p, rt, ps)
 		}
+		p = p.Overlay(route.Policy{Timeouts: own})
+		if len(r.layers) > 0 && !common {
+			p = r.perBackend(out, p, own)
+		}
+		out.Policy = &p
 	}
-	p = p.Overlay(route.Policy{Timeouts: own})
-	if len(r.layers) > 0 && !common {
-		p = r.perBackend(out, p, own)
-	}
-	out.Policy = &p
 	if out.Retry == nil {
 		out.Retry = rt
 	}

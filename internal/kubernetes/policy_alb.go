@@ -208,8 +208,10 @@ func balanceOf(policy *albv1.BackendLoadBalancingPolicy) (out *routePolicy, note
 			name  string
 			value *int32
 		}{
-			{"maxConnections", b.MaxConnections}, {"maxPendingRequests", b.MaxPendingRequests},
-			{"maxRequests", b.MaxRequests}, {"maxRetries", b.MaxRetries},
+			{"maxConnections", b.MaxConnections},
+			{"maxPendingRequests", b.MaxPendingRequests},
+			{"maxRequests", b.MaxRequests},
+			{"maxRetries", b.MaxRetries},
 		} {
 			if n := orElse(f.value, noBreaker); n < noBreaker {
 				undone = append(undone, fmt.Sprintf("circuitBreaker.%s %d is not available in this version: there is no bound", f.name, n))

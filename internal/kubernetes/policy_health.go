@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -112,7 +113,7 @@ func (t *translation) readALBHealthChecks() {
 			continue
 		}
 		if has := t.policies.probes[p]; has != nil {
-			t.publishALB(kind, policy, heldBy(p, has.kind, has.policy))
+			t.publishALB(kind, policy, heldBy(p, has.kind, has.policy), targetResolved(nil))
 			continue
 		}
 		t.policies.probes[p] = &healthCheck{kind + " of AGC", policy, probe}
@@ -263,7 +264,7 @@ func ownProbe(c *v1alpha1.HealthCheck) (probe upstream.Probe, err error) {
 		}
 	}
 	if said > 1 {
-		return probe, fmt.Errorf("http: it, grpc, tcp and websocket exclude each other")
+		return probe, errors.New("http, grpc, tcp and websocket exclude each other")
 	}
 	if probe.Interval, err = ownDuration("interval", c.Interval); err != nil {
 		return probe, err
@@ -298,7 +299,7 @@ func ownDuration(name string, d v1alpha1.Duration) (time.Duration, error) {
 	}
 	v, err := unit.ParseDuration(string(d))
 	if err == nil && v <= 0 {
-		err = fmt.Errorf("want more than 0s")
+		err = errors.New("want more than 0s")
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%s %q: %w", name, d, err)

@@ -104,12 +104,23 @@ func routeFields(spec *v1alpha1.RoutePolicySpec) []said {
 	}
 	for _, f := range []said{
 		{"connectFailure", w.ConnectFailure},
-		{"failover", w.Failover}, {"failoverBuffer", string(w.FailoverBuffer)}, {"failoverTimeout", string(w.FailoverTimeout)},
-		{"drain", w.Drain}, {"onUnhealthy", w.OnUnhealthy}, {"drainWindow", string(w.DrainWindow)},
-		{"closeTimeout", string(w.CloseTimeout)}, {"pingInterval", string(w.PingInterval)}, {"pongTimeout", string(w.PongTimeout)},
-		{"idleTimeout", string(w.IdleTimeout)}, {"idleCounts", w.IdleCounts}, {"maxDuration", string(w.MaxDuration)},
-		{"maxMessageSize", string(w.MaxMessageSize)}, {"maxFrameSize", string(w.MaxFrameSize)}, {"messageRate", string(w.MessageRate)},
-		{"maxSessions", number(w.MaxSessions)}, {"maxSessionsPerClient", number(w.MaxSessionsPerClient)},
+		{"failover", w.Failover},
+		{"failoverBuffer", string(w.FailoverBuffer)},
+		{"failoverTimeout", string(w.FailoverTimeout)},
+		{"drain", w.Drain},
+		{"onUnhealthy", w.OnUnhealthy},
+		{"drainWindow", string(w.DrainWindow)},
+		{"closeTimeout", string(w.CloseTimeout)},
+		{"pingInterval", string(w.PingInterval)},
+		{"pongTimeout", string(w.PongTimeout)},
+		{"idleTimeout", string(w.IdleTimeout)},
+		{"idleCounts", w.IdleCounts},
+		{"maxDuration", string(w.MaxDuration)},
+		{"maxMessageSize", string(w.MaxMessageSize)},
+		{"maxFrameSize", string(w.MaxFrameSize)},
+		{"messageRate", string(w.MessageRate)},
+		{"maxSessions", number(w.MaxSessions)},
+		{"maxSessionsPerClient", number(w.MaxSessionsPerClient)},
 	} {
 		list = append(list, said{"websocket." + f.name, f.value})
 	}
@@ -155,30 +166,27 @@ func balancePersistence(spec *v1alpha1.RoutePolicySpec, owner string) (*route.Pe
 	return nil, errors.New("hash: one of header and cookie is needed; clientAddress and user are not available in this version")
 }
 
-// policyOf is what holds for a rule of o, which is called section, behind gw: all but what its backends say.
-func (r *reading) policyOf(section string) (p route.Policy, rt *route.Retry, ps *route.Persistence) {
-	p = r.base
+// layersOfRule are the policies for the rule that is being read, the weakest first: all but those for its backends.
+func (r *reading) layersOfRule() (layers []*routePolicy) {
 	own := policyTarget{group: gatewayv1.GroupName, kind: r.kind, name: r.NamespacedName}
-	layers := []*routePolicy{}
+	add := func(m map[policyTarget]*routePolicy, p policyTarget) {
+		if l := m[p]; l != nil {
+			layers = append(layers, l)
+		}
+	}
 	if r.gateway != nil {
-		layers = append(layers, r.policies.routes[gatewayTarget(nameOf(r.gateway))])
+		add(r.policies.routes, gatewayTarget(nameOf(r.gateway)))
 	}
-	layers = append(layers, r.policies.albs[own], r.policies.routes[own])
-	if section != "" {
-		own.section = section
-		layers = append(layers, r.policies.routes[own])
+	add(r.policies.albs, own)
+	add(r.policies.routes, own)
+	if own.section = r.section; own.section != "" {
+		add(r.policies.routes, own)
 	}
-	for _, l := range layers {
-		p, rt, ps = l.over(p, rt, ps)
-	}
-	return p, rt, ps
+	return layers
 }
 
-// over is what holds where l overlays what is given; nil says nothing.
+// over is what holds where l overlays what is given.
 func (l *routePolicy) over(p route.Policy, rt *route.Retry, ps *route.Persistence) (route.Policy, *route.Retry, *route.Persistence) {
-	if l == nil {
-		return p, rt, ps
-	}
 	p = p.Overlay(l.said)
 	if l.retry != nil {
 		rt = l.retry
