@@ -34,7 +34,7 @@ var mayImport = []struct {
 	{"internal/eureka", []string{"internal/unit", "internal/auth", "internal/route", "internal/upstream"}},
 	{"api/alb/v1", nil},
 	{"api/fairlead/v1alpha1", []string{"api/alb/v1"}},
-	{"internal/kubernetes", []string{"internal/route", "internal/upstream", "api/alb/v1", "api/fairlead/v1alpha1"}},
+	{"internal/kubernetes", []string{"internal/unit", "internal/route", "internal/upstream", "api/alb/v1", "api/fairlead/v1alpha1"}},
 	{"internal/provider", []string{"internal/route", "internal/upstream"}},
 	{"internal/proxy", []string{
 		"internal/unit", "internal/accesslog", "internal/auth", "internal/websocket", "internal/upstream",
