@@ -3,6 +3,8 @@ package kubernetes
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,22 +41,26 @@ func (t *translation) reading(kind string, o metav1.Object, gw *gateway) *readin
 // rule takes the rule at index i, which read makes, or notes why it is dropped.
 func (r *reading) rule(i int, name *gatewayv1.SectionName, read func(*route.Rule) error) {
 	r.section, r.layers = string(orElse(name, "")), nil
-	label := fmt.Sprint(i)
-	if name != nil && *name != "" {
-		label = string(*name)
-	}
-	rule := route.Rule{Route: &route.Route{
-		ID:     strings.Join([]string{r.kind, r.Namespace, r.Name, label}, "/"),
-		Source: sourceName, ProblemJSON: true,
-	}}
+	label := strconv.Itoa(i)
+	rule := route.Rule{Route: &route.Route{ID: r.id(i, r.section), Source: sourceName, ProblemJSON: true}}
 	if err := read(&rule); err != nil {
-		if label != fmt.Sprint(i) {
-			label = fmt.Sprintf("%d (%s)", i, label)
+		if r.section != "" {
+			label += " (" + r.section + ")"
 		}
 		r.dropped = append(r.dropped, fmt.Errorf("%s: %w", label, err))
 		return
 	}
 	r.rules = append(r.rules, rule)
+}
+
+// id is "HTTPRoute/namespace/name/rule": the rule's name if it is its own and not a number, else its index.
+func (r *reading) id(i int, name string) string {
+	prefix := r.kind + "/" + r.Namespace + "/" + r.Name + "/"
+	taken := func(rule route.Rule) bool { return rule.ID == prefix+name }
+	if _, err := strconv.Atoi(name); name == "" || err == nil || slices.ContainsFunc(r.rules, taken) {
+		return prefix + strconv.Itoa(i)
+	}
+	return prefix + name
 }
 
 // target resolves a reference; what is wrong with it is noted for the condition ResolvedRefs.

@@ -5,8 +5,10 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// RoutePolicy says how routes behave. What is nearer to the request wins: a rule over its route, a route over its Gateway, and all of
-// them over `defaults:` in fairlead.yaml. A policy on a Service holds for requests to it where no route says anything else.
+// RoutePolicy says how routes behave. Field by field, what is nearer to the backend wins (GEP-713, patch defaults): a policy on a port
+// of a Service over one on the Service, that over one on a rule, on the route, on the Gateway, and all of them over `defaults:` in
+// fairlead.yaml. Of two policies with one target the older holds. The timeouts, retry and sessionPersistence of a route itself win over
+// all policies.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -41,7 +43,7 @@ type RoutePolicyList struct {
 // +kubebuilder:validation:XValidation:message="hash is said exactly with loadBalancing: hash",rule="has(self.hash) == (has(self.loadBalancing) && self.loadBalancing == 'hash')"
 // +kubebuilder:validation:XValidation:message="sticky is for loadBalancing: sticky",rule="!has(self.sticky) || (has(self.loadBalancing) && self.loadBalancing == 'sticky')"
 type RoutePolicySpec struct {
-	// TargetRefs are what the policy is for: Gateways (a listener, by sectionName), HTTPRoutes and GRPCRoutes (a rule, by sectionName),
+	// TargetRefs are what the policy is for: Gateways (without sectionName), HTTPRoutes and GRPCRoutes (a rule, by sectionName),
 	// Services (a port, by sectionName), Backends and EurekaServices, all of the policy's own namespace.
 	//
 	// +required
