@@ -13,7 +13,8 @@ import (
 )
 
 // Set is every object that a translation may read, at one moment. Whoever makes it has filled in the defaults that the
-// schemas say, and left out what the schemas refuse. It is immutable; lists are in no special order.
+// schemas say, and left out what the schemas refuse. It is immutable. From files, lists are in the order of reading (by path, then
+// by document), and objects have no creationTimestamp unless the file says one.
 type Set struct {
 	GatewayClasses     []*gatewayv1.GatewayClass
 	Gateways           []*gatewayv1.Gateway
@@ -47,7 +48,23 @@ type Set struct {
 	// EurekaServices give services of the registry other names than their ids. A backendRef to a name that is not
 	// among them means the service with that id.
 	EurekaServices []*v1alpha1.EurekaService
+
+	// Skipped are the kinds that were found and are not served, in the order of their first objects.
+	Skipped []Skipped
+
+	places map[metav1.Object]string // file:line
 }
+
+// Skipped is a kind that was found and is not served.
+type Skipped struct {
+	APIVersion, Kind string
+	Count            int    // objects
+	Place            string // file:line of the first
+	Hint             string // may be empty
+}
+
+// Place is where an object of the set was read, "routes.yaml:14"; empty if it is from no file.
+func (s *Set) Place(o metav1.Object) string { return s.places[o] }
 
 // Status is what a translation says of one object. It is computed here and written elsewhere.
 type Status struct {
@@ -76,5 +93,3 @@ type Problem struct {
 	Place  string // file:line:column, if it comes from a file
 	Text   string
 }
-
-var _ metav1.Object // conditions are metav1.Condition

@@ -1,0 +1,425 @@
+package kubernetes
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Bounds of one document. Aliases count as what they stand for, each time.
+const (
+	maxNodes = 4_000_000
+	maxDepth = 64
+)
+
+// objectDecoder decodes one document, strictly, as an API server would with the schemas: fields that are not known, values of
+// another type and keys that stand twice are errors. What a type's check says is applied as soon as the type is decoded.
+type objectDecoder struct {
+	doc     *document
+	nodes   int // that may still be looked at
+	objects []*object
+	errs    FileErrors
+
+	// Of the object that is decoded.
+	name    string // "HTTPRoute default/web"
+	version string // "v1alpha2"
+	secret  bool   // no value of it may be shown
+	steps   []step // where in it
+	structs []structFrame
+}
+
+// structFrame is a struct that is being decoded.
+type structFrame struct {
+	plan  *typePlan
+	depth int // steps that lead to it
+}
+
+// A step leads from a node into it.
+type step struct {
+	field string
+	index int // if field is empty
+}
+
+func pathOf(steps []step) string {
+	var b strings.Builder
+	for _, s := range steps {
+		switch {
+		case s.field == "":
+			fmt.Fprintf(&b, "[%d]", s.index)
+		case b.Len() == 0:
+			b.WriteString(s.field)
+		default:
+			b.WriteString("." + s.field)
+		}
+	}
+	return b.String()
+}
+
+// fail notes what is wrong at a node.
+func (d *objectDecoder) fail(n *yaml.Node, steps []step, err error, remedy string) {
+	e := d.doc.errorAt(max(n.Line, 1), max(n.Column, 1), err, remedy)
+	e.Object, e.Path = d.name, pathOf(steps)
+	if d.secret {
+		e.source = ""
+	}
+	d.errs = append(d.errs, e)
+}
+
+func (d *objectDecoder) failHere(n *yaml.Node, remedy, format string, args ...any) {
+	d.fail(n, d.steps, fmt.Errorf(format, args...), remedy)
+}
+
+// enter follows aliases and counts nodes; false if there is nothing to be decoded, which it has reported.
+func (d *objectDecoder) enter(n *yaml.Node) (*yaml.Node, bool) {
+	for range maxDepth {
+		if n.Kind != yaml.AliasNode {
+			break
+		}
+		n = n.Alias
+	}
+	if d.nodes--; d.nodes == 0 {
+		d.failHere(n, "aliases (*name) count as what they stand for", "the document has more than %d values", maxNodes)
+	}
+	if len(d.steps) > maxDepth {
+		if d.nodes > 0 {
+			d.failHere(n, "", "nested more than %d deep", maxDepth)
+		}
+		d.nodes = 0
+	}
+	return n, d.nodes > 0
+}
+
+// value decodes n into v.
+func (d *objectDecoder) value(n *yaml.Node, v reflect.Value) {
+	n, ok := d.enter(n)
+	if !ok {
+		return
+	}
+	if v.Kind() == reflect.Pointer {
+		p := reflect.New(v.Type().Elem())
+		d.value(n, p.Elem())
+		v.Set(p)
+		return
+	}
+	plan, errsBefore := planOf(v.Type()), len(d.errs)
+	switch {
+	case plan.custom:
+		d.custom(n, v)
+	case plan.bytes:
+		d.bytes(n, v)
+	default:
+		switch v.Kind() {
+		case reflect.Struct:
+			d.structValue(n, v, plan)
+		case reflect.Slice:
+			d.slice(n, v)
+		case reflect.Map:
+			d.mapping(n, v)
+		default:
+			d.scalar(n, v)
+		}
+	}
+	if plan.check != nil && len(d.errs) == errsBefore {
+		plan.check(spot{d: d, node: n}, v.Addr().Interface())
+	}
+}
+
+// pairs calls do with each key and value of a mapping, merge keys (<<) resolved.
+func (d *objectDecoder) pairs(n *yaml.Node, do func(key, value *yaml.Node)) {
+	var merges []*yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if key := n.Content[i]; key.Kind == yaml.ScalarNode && key.ShortTag() == "!!merge" {
+			merges = append(merges, n.Content[i+1])
+			continue
+		}
+		do(n.Content[i], n.Content[i+1])
+	}
+	if merges != nil {
+		d.merge(n, merges, do)
+	}
+}
+
+// merge calls do with the pairs of merges that no earlier mapping has.
+func (d *objectDecoder) merge(n *yaml.Node, merges []*yaml.Node, do func(key, value *yaml.Node)) {
+	have := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		have[n.Content[i].Value] = true
+	}
+	var from func(m *yaml.Node, depth int)
+	from = func(m *yaml.Node, depth int) {
+		m, ok := d.enter(m)
+		switch {
+		case !ok || depth > maxDepth:
+		case m.Kind == yaml.SequenceNode:
+			for _, item := range m.Content {
+				from(item, depth+1)
+			}
+		case m.Kind == yaml.MappingNode:
+			var nested []*yaml.Node
+			for i := 0; i+1 < len(m.Content); i += 2 {
+				switch key := m.Content[i]; {
+				case key.ShortTag() == "!!merge":
+					nested = append(nested, m.Content[i+1])
+				case !have[key.Value]:
+					have[key.Value] = true
+					do(key, m.Content[i+1])
+				}
+			}
+			for _, item := range nested {
+				from(item, depth+1)
+			}
+		default:
+			d.failHere(m, "<<: *name merges the fields of a mapping", "want a mapping to merge, have %s", d.describe(m))
+		}
+	}
+	for _, m := range merges {
+		from(m, 0)
+	}
+}
+
+func (d *objectDecoder) structValue(n *yaml.Node, v reflect.Value, plan *typePlan) {
+	if n.Kind != yaml.MappingNode {
+		d.wantMapping(n, plan)
+		return
+	}
+	seen, given := make([]*yaml.Node, len(plan.fields)), make([]bool, len(plan.fields))
+	d.structs = append(d.structs, structFrame{plan, len(d.steps)})
+	d.pairs(n, func(key, value *yaml.Node) {
+		if d.nodes <= 0 {
+			return
+		}
+		if key.Kind != yaml.ScalarNode {
+			d.failHere(key, "write name: value", "the name of a field is no word")
+			return
+		}
+		i, known := plan.byName[key.Value]
+		d.steps = append(d.steps, step{field: key.Value})
+		defer func() { d.steps = d.steps[:len(d.steps)-1] }()
+		switch {
+		case !known:
+			d.unknownField(key, plan)
+			return
+		case seen[i] != nil:
+			d.failHere(key, "remove one of them", "stands twice: also in line %d", d.doc.line+seen[i].Line)
+			return
+		}
+		seen[i], given[i] = key, !isNull(value)
+		if f := &plan.fields[i]; !f.ignored && given[i] {
+			d.value(value, v.FieldByIndex(f.index))
+		}
+	})
+	d.structs = d.structs[:len(d.structs)-1]
+	for _, name := range plan.required {
+		if i := plan.byName[name]; !given[i] {
+			at, remedy := n, "add "+name
+			if seen[i] != nil {
+				at, remedy = seen[i], "it is there without a value: what belongs to it is indented further"
+			}
+			d.fail(at, append(d.steps[:len(d.steps):len(d.steps)], step{field: name}), errors.New("is missing"), remedy)
+		}
+	}
+}
+
+func (d *objectDecoder) wantMapping(n *yaml.Node, plan *typePlan) {
+	remedy := "the fields here are " + plan.names()
+	if n.Kind == yaml.SequenceNode {
+		remedy = "remove the - in front; " + remedy
+	}
+	d.failHere(n, remedy, "want fields, have %s", d.describe(n))
+}
+
+func (d *objectDecoder) slice(n *yaml.Node, v reflect.Value) {
+	if n.Kind != yaml.SequenceNode {
+		d.failHere(n, `begin each item with "- "`, "want a list, have %s", d.describe(n))
+		return
+	}
+	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
+	for i, item := range n.Content {
+		d.steps = append(d.steps, step{index: i})
+		if isNull(item) {
+			d.failHere(item, "remove it, or give it a value", "the item is empty")
+		} else {
+			d.value(item, out.Index(i))
+		}
+		d.steps = d.steps[:len(d.steps)-1]
+		if d.nodes <= 0 {
+			return
+		}
+	}
+	v.Set(out)
+}
+
+func (d *objectDecoder) mapping(n *yaml.Node, v reflect.Value) {
+	if n.Kind != yaml.MappingNode {
+		d.failHere(n, "write name: value", "want names and values, have %s", d.describe(n))
+		return
+	}
+	out := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
+	elem := v.Type().Elem()
+	d.pairs(n, func(key, value *yaml.Node) {
+		if d.nodes <= 0 {
+			return
+		}
+		name, ok := keyText(key)
+		if !ok {
+			d.failHere(key, fmt.Sprintf("quote it: %q", key.Value), "want a word, have %s", d.describe(key))
+			return
+		}
+		d.steps = append(d.steps, step{field: name})
+		defer func() { d.steps = d.steps[:len(d.steps)-1] }()
+		k := reflect.ValueOf(name).Convert(v.Type().Key())
+		if out.MapIndex(k).IsValid() {
+			d.failHere(key, "remove one of them", "stands twice")
+			return
+		}
+		item := reflect.New(elem).Elem()
+		switch {
+		case !isNull(value):
+			d.value(value, item)
+		case elem.Kind() == reflect.String:
+			d.failHere(value, `write "" for an empty text`, "has no value")
+			return
+		}
+		out.SetMapIndex(k, item)
+	})
+	v.Set(out)
+}
+
+func (d *objectDecoder) scalar(n *yaml.Node, v reflect.Value) {
+	s, ok := resolveScalar(n)
+	if !ok {
+		d.failHere(n, "", "want %s, have %s", kindName(v.Kind()), d.describe(n))
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		if s.kind != scalarString {
+			d.failHere(n, d.quote(n), "want a text, have %s", d.describe(n))
+			return
+		}
+		v.SetString(s.text)
+	case reflect.Bool:
+		if s.kind != scalarBool {
+			d.failHere(n, "write true or false, without quotes", "want true or false, have %s", d.describe(n))
+			return
+		}
+		v.SetBool(s.bool)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		d.integer(n, v, s, func() bool { return s.big || v.OverflowInt(s.int) }, func() { v.SetInt(s.int) })
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		d.integer(n, v, s, func() bool { return s.big || s.int < 0 || v.OverflowUint(uint64(s.int)) }, func() { v.SetUint(uint64(s.int)) })
+	default:
+		d.failHere(n, "", "a value of type %s cannot be read from a file", v.Type())
+	}
+}
+
+func (d *objectDecoder) integer(n *yaml.Node, v reflect.Value, s scalarValue, overflows func() bool, set func()) {
+	switch {
+	case s.kind != scalarInt:
+		remedy := ""
+		if _, err := strconv.Atoi(n.Value); err == nil {
+			remedy = "remove the quotes"
+		}
+		d.failHere(n, remedy, "want a whole number, have %s", d.describe(n))
+	case overflows():
+		d.failHere(n, "", "%s is out of the range of %s", n.Value, v.Type().Kind())
+	default:
+		set()
+	}
+}
+
+func (d *objectDecoder) quote(n *yaml.Node) string {
+	if d.secret || n.Kind != yaml.ScalarNode {
+		return "quote it"
+	}
+	return fmt.Sprintf("quote it: %q", n.Value)
+}
+
+// bytes decodes base64 into a []byte.
+func (d *objectDecoder) bytes(n *yaml.Node, v reflect.Value) {
+	s, ok := resolveScalar(n)
+	if !ok || s.kind != scalarString {
+		d.failHere(n, "write it in base64; in a Secret, stringData takes it as it is", "want a text in base64, have %s", d.describe(n))
+		return
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(s.text))
+	if err != nil {
+		d.failHere(n, "in a Secret, stringData takes a value as it is", "is not base64")
+		return
+	}
+	v.SetBytes(raw)
+}
+
+// custom decodes a type that reads JSON by itself.
+func (d *objectDecoder) custom(n *yaml.Node, v reflect.Value) {
+	generic, ok := d.generic(n)
+	if !ok {
+		return
+	}
+	text, err := json.Marshal(generic)
+	if err == nil {
+		err = v.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(text)
+	}
+	if err != nil {
+		want, remedy := customForm(v.Type())
+		d.failHere(n, remedy, "want %s, have %s", want, d.describe(n))
+	}
+}
+
+// customForm says how a type that reads JSON by itself is written.
+func customForm(t reflect.Type) (want, remedy string) {
+	switch t.Name() {
+	case "Duration":
+		return "a duration", `write a number with its unit: "500ms", "30s", "5m"`
+	case "Time", "MicroTime":
+		return "a time", `write it as "2026-11-21T15:04:05Z"`
+	case "IntOrString":
+		return "a number or a name", ""
+	}
+	return "a " + t.Name(), ""
+}
+
+// generic makes what encoding/json makes of the same value.
+func (d *objectDecoder) generic(n *yaml.Node) (any, bool) {
+	n, ok := d.enter(n)
+	if !ok {
+		return nil, false
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		m := map[string]any{}
+		d.pairs(n, func(key, value *yaml.Node) {
+			name, isText := keyText(key)
+			d.steps = append(d.steps, step{field: name})
+			v, got := d.generic(value)
+			d.steps = d.steps[:len(d.steps)-1]
+			ok = ok && isText && got
+			m[name] = v
+		})
+		return m, ok
+	case yaml.SequenceNode:
+		list := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			d.steps = append(d.steps, step{index: i})
+			v, got := d.generic(item)
+			d.steps = d.steps[:len(d.steps)-1]
+			if ok = ok && got; !ok {
+				break
+			}
+			list[i] = v
+		}
+		return list, ok
+	}
+	s, ok := resolveScalar(n)
+	if !ok {
+		d.failHere(n, "", "a value of this kind cannot be read: %s", d.describe(n))
+		return nil, false
+	}
+	return s.generic(), true
+}
