@@ -141,6 +141,9 @@ func objects(t testing.TB, text []byte) *Set {
 	fields := map[string]reflect.Value{} // by the name of the type, and where AGC has one of that name, "alb/" before it
 	for i := range reflect.TypeFor[Set]().NumField() {
 		v := reflect.ValueOf(set).Elem().Field(i)
+		if v.Kind() != reflect.Slice || v.Type().Elem().Kind() != reflect.Pointer {
+			continue // what is known besides the objects
+		}
 		fields[typeKey(v.Type().Elem().Elem().PkgPath())+v.Type().Elem().Elem().Name()] = v
 	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
