@@ -23,14 +23,15 @@ type routeObject struct {
 	// translate says what the spec means for a Gateway, where TLS has ended or not: only for TLSRoutes that makes a difference.
 	translate func(gw *gateway, terminated bool) translated
 
-	meanings map[meaningKey]*translated // of translate
-	attached map[*listener]bool
+	meanings []meaning // of translate: few
 	parents  []gatewayv1.RouteParentStatus
 }
 
-type meaningKey struct {
+// A meaning is what a route means for a Gateway.
+type meaning struct {
 	gw         *gateway
 	terminated bool
+	*translated
 }
 
 // attachRoutes attaches every route, the oldest first, so that the rules of a Host stand in the order of precedence that the
@@ -138,7 +139,7 @@ func (t *translation) noParent(r *routeObject, ref gatewayv1.ParentReference, pl
 	case group == gatewayv1.GroupName && kind == "Gateway":
 		t.unknownParent(r.kind, r, place, name)
 	case group == gatewayv1.GroupName && kind == "ListenerSet":
-		if !slices.ContainsFunc(t.ListenerSets, func(s *gatewayv1.ListenerSet) bool { return nameOf(s) == name }) {
+		if !t.otherSets[name] {
 			t.problem(r.kind, r, fmt.Sprintf("%s: there is no ListenerSet %s", place, name))
 		}
 	case t.AnyClass:
@@ -274,28 +275,23 @@ func (r *routeObject) meaningFor(gw *gateway, listeners []*listener) *translated
 }
 
 func (r *routeObject) meaning(gw *gateway, terminated bool) *translated {
-	key := meaningKey{gw, terminated && r.kind == "TLSRoute"}
-	m := r.meanings[key]
-	if m == nil {
-		made := r.translate(gw, key.terminated)
-		m = &made
-		if r.meanings == nil {
-			r.meanings = make(map[meaningKey]*translated, 1)
+	terminated = terminated && r.kind == "TLSRoute"
+	for _, m := range r.meanings {
+		if m.gw == gw && m.terminated == terminated {
+			return m.translated
 		}
-		r.meanings[key] = m
 	}
-	return m
+	made := r.translate(gw, terminated)
+	r.meanings = append(r.meanings, meaning{gw, terminated, &made})
+	return &made
 }
 
 // attach has a listener serve r, once. It returns what is to be said of it besides: of several TCPRoutes or UDPRoutes only the oldest is served.
 func (r *routeObject) attach(l *listener) (note string) {
-	if r.attached[l] {
+	if l.last == r {
 		return ""
 	}
-	if r.attached == nil {
-		r.attached = make(map[*listener]bool, 1)
-	}
-	r.attached[l] = true
+	l.last = r
 	l.attached++
 	switch r.kind {
 	case "HTTPRoute":

@@ -31,8 +31,9 @@ type listener struct {
 
 	overlaps string // hostnames of the same port that overlap under TLS
 
-	host     *route.Host // what is served; nil: nothing
-	attached int32       // routes
+	host     *route.Host  // what is served; nil: nothing
+	attached int32        // routes
+	last     *routeObject // that was attached
 
 	allowed    map[string]bool // by namespace: whether its routes may be attached; a cache
 	http, grpc nameSet         // hostnames of the attached HTTPRoutes and GRPCRoutes

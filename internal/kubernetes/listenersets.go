@@ -25,14 +25,17 @@ type listenerSet struct {
 // listenerSetsOf gives each Gateway the ListenerSets that name it, in the precedence that the specification gives them.
 func (t *translation) listenerSetsOf() {
 	t.setsByName = make(map[types.NamespacedName]*listenerSet, len(t.ListenerSets))
+	t.otherSets = make(map[types.NamespacedName]bool)
 	for _, o := range byAge(t.ListenerSets) {
 		ref := o.Spec.ParentRef
 		if stringOr(ref.Group, gatewayv1.GroupName) != gatewayv1.GroupName || stringOr(ref.Kind, "Gateway") != "Gateway" {
+			t.otherSets[nameOf(o)] = true
 			continue
 		}
 		name := types.NamespacedName{Namespace: stringOr(ref.Namespace, o.Namespace), Name: string(ref.Name)}
 		gw := t.gateways[name]
 		if gw == nil {
+			t.otherSets[nameOf(o)] = true
 			t.unknownParent("ListenerSet", o, "spec.parentRef", name)
 			continue
 		}

@@ -31,6 +31,7 @@ type translation struct {
 	others     map[types.NamespacedName]bool         // Gateways of other controllers
 	ordered    []*gateway                            // gateways, the oldest first
 	setsByName map[types.NamespacedName]*listenerSet // that name one of gateways
+	otherSets  map[types.NamespacedName]bool         // ListenerSets of Gateways that are not ours, or do not exist
 	sets       []*listenerSet                        // the oldest first
 
 	policies policies
