@@ -24,7 +24,7 @@ type outcome struct {
 
 var (
 	nameLine   = regexp.MustCompile(`^=== (?:RUN|CONT|NAME)\s+TestConformance(?:/([^/\s]+))?`)
-	resultLine = regexp.MustCompile(`^    --- (PASS|FAIL|SKIP): TestConformance/([^/\s]+) \(`)
+	resultLine = regexp.MustCompile(`^=== (PASS|FAIL|SKIP)\s+(\S+)$`) // of package suite
 	// A field of an error as testify writes it; without a name it goes on with the one before.
 	errorField = regexp.MustCompile(`^\s+\t(Error Trace:|Error:|Test:|Messages:|)\s+\t(.*)`)
 )
