@@ -13,8 +13,8 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
-// manyRoutes is a Gateway with n HTTPRoutes of three matches each, of which ten share a hostname and a Service.
-func manyRoutes(n int) *Set {
+// routesOf is a Gateway with n HTTPRoutes of three matches each, of which ten share a hostname and a Service.
+func routesOf(n int) *Set {
 	set := &Set{Gateways: []*gatewayv1.Gateway{{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "gw"},
 		Spec: gatewayv1.GatewaySpec{
@@ -60,7 +60,7 @@ func manyRoutes(n int) *Set {
 // BenchmarkTranslate is issue 5's bound: 10,000 routes with 3 matches each, translated and made a table.
 func BenchmarkTranslate(b *testing.B) {
 	for _, n := range []int{1_000, 10_000} {
-		set := manyRoutes(n)
+		set := routesOf(n)
 		o := Options{Pool: upstream.NewPool(), AnyClass: true, Cache: new(Cache)}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			b.ReportAllocs()
