@@ -245,4 +245,15 @@ func TestHTTPZoweMetadata(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", path, got.status, got.body, status)
 		}
 	}
+	a.register(t, "edited", a.service.address, map[string]string{
+		"apiml.response.headers": "X-Frame-Options:DENY, Content-Type : text/x-edited", "apiml.headersToIgnore": "x-secret,Cookie",
+	})
+	got := a.fetch(t, "GET", "/edited/api/v1/headers", "X-Secret: 1", "Cookie: a=b", "X-Kept: 1")
+	if got.status != 200 || got.header.Get("X-Frame-Options") != "DENY" || !slices.Equal(got.header.Values("Content-Type"), []string{"text/x-edited"}) {
+		t.Errorf("headers of an answer: %d %v", got.status, got.header)
+	}
+	h := a.service.lastHeard(t, "/api/headers")
+	if h.fields["x-secret"] != nil || h.fields["cookie"] != nil || h.fields["x-kept"] == nil {
+		t.Errorf("headers of a request: %v", h.fields)
+	}
 }

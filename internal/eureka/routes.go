@@ -39,6 +39,7 @@ type offer struct {
 	serviceURL string // normalised
 	policy     route.Policy
 	cors       bool
+	filters    *route.Filters // may be nil
 	problems   []string
 	refused    bool
 }
@@ -109,7 +110,7 @@ func (t translation) route(base route.Route, id string, offers []offer) route.Ro
 	r.SameOrigin = !won.cors && !slices.Contains(t.operator.WebSocket.AllowedOrigins, "*")
 	_, listed := won.instance.Metadata[keyCORSOrigins]
 	r.CORSAnyone = won.cors && !listed && len(policy.WebSocket.AllowedOrigins) == 0 && len(t.operator.WebSocket.AllowedOrigins) == 0
-	r.Target = won.serviceURL
+	r.Target, r.Filters = won.serviceURL, won.filters
 	r.Prefixes = prefixes(r.ServiceID, r.GatewayURL)
 	return r
 }
@@ -266,6 +267,11 @@ func conflict(lost, won offer) (conflicts []string) {
 	if lost.serviceURL != won.serviceURL {
 		conflicts = append(conflicts, fmt.Sprintf("serviceUrl: instance %s has %s, instance %s has %s and wins",
 			lost.instance.ID, quoted(lost.serviceURL), won.instance.ID, quoted(won.serviceURL)))
+	}
+	for _, key := range []string{keyAnswerHeaders, keyIgnoredHeaders} {
+		if lost.instance.Metadata[key] != won.instance.Metadata[key] {
+			conflicts = append(conflicts, fmt.Sprintf("%s: instances %s and %s differ, the latter wins", key, lost.instance.ID, won.instance.ID))
+		}
 	}
 	if fields := won.policy.Differences(lost.policy); len(fields) > 0 {
 		conflicts = append(conflicts, fmt.Sprintf("policy %s: instances %s and %s differ, the latter wins",

@@ -378,6 +378,24 @@ func TestCORSOfRoutes(t *testing.T) {
 	}
 }
 
+func TestHeadersOfRoutes(t *testing.T) {
+	r := translated(route.Policy{}, upAt(1, ws("/ws")...))[1]
+	if r.Filters != nil {
+		t.Errorf("without metadata: %+v", r.Filters)
+	}
+	a := upAt(1, ws("/ws")...)
+	b := upAt(2, ws("/ws", keyAnswerHeaders, " X-Frame-Options:DENY, Location : http://a:1/ ,, bad name:x, X-Line:a\nb, lone",
+		keyIgnoredHeaders, "X-A, Cookie,x y")...)
+	r = translated(route.Policy{}, a, b)[1]
+	want := route.Filters{
+		ResponseHeaders: route.HeaderEdit{Set: []route.HeaderValue{{Name: "X-Frame-Options", Value: "DENY"}, {Name: "Location", Value: "http://a:1/"}}},
+		RequestHeaders:  route.HeaderEdit{Remove: []string{"X-A", "Cookie"}},
+	}
+	if r.Filters == nil || !reflect.DeepEqual(*r.Filters, want) || len(r.Problems) != 4 || len(r.Conflicts) != 2 {
+		t.Errorf("%+v, problems %q, conflicts %q", r.Filters, r.Problems, r.Conflicts)
+	}
+}
+
 // Zowe's keys for paths and times, which the operator's policy and Fairlead's own keys overrule.
 func TestPolicyOfZoweKeys(t *testing.T) {
 	bounded := route.Policy{Timeouts: route.Timeouts{Response: time.Second}}

@@ -1,10 +1,13 @@
 package eureka
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/fairlead-gateway/fairlead/internal/route"
 )
@@ -16,6 +19,8 @@ const (
 	keyEncoded        = "apiml.enableUrlEncodedCharacters"
 	keyConnectTimeout = "apiml.connectTimeout"
 	keyReadTimeout    = "apiml.readTimeout"
+	keyAnswerHeaders  = "apiml.response.headers"
+	keyIgnoredHeaders = "apiml.headersToIgnore"
 )
 
 // readZowe reads the instance's keys of this kind.
@@ -26,6 +31,42 @@ func (o *offer) readZowe() {
 	}
 	o.policy.Timeouts.Connect = o.milliseconds(keyConnectTimeout)
 	o.policy.Timeouts.Response = o.milliseconds(keyReadTimeout)
+	o.readHeaders()
+}
+
+// readHeaders reads "Name:Value, Name:Value", which the service's answers are given, and a list of names that its requests
+// lose.
+func (o *offer) readHeaders() {
+	var f route.Filters
+	for _, item := range o.list(keyAnswerHeaders) {
+		name, value, ok := strings.Cut(item, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			o.problem(keyAnswerHeaders, item, errors.New("want Name:Value"))
+			continue
+		}
+		f.ResponseHeaders.Set = append(f.ResponseHeaders.Set, route.HeaderValue{Name: name, Value: value})
+	}
+	for _, name := range o.list(keyIgnoredHeaders) {
+		if !httpguts.ValidHeaderFieldName(name) {
+			o.problem(keyIgnoredHeaders, name, errors.New("no name of a header"))
+			continue
+		}
+		f.RequestHeaders.Remove = append(f.RequestHeaders.Remove, name)
+	}
+	if !f.RequestHeaders.Empty() || !f.ResponseHeaders.Empty() {
+		o.filters = &f
+	}
+}
+
+// list is what a key's value names between commas.
+func (o *offer) list(key string) (items []string) {
+	for item := range strings.SplitSeq(o.instance.Metadata[key], ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
 }
 
 // readCORS reads the origins that Zowe's CORS metadata allows. They add to the gateway's own
@@ -33,16 +74,12 @@ func (o *offer) readZowe() {
 // corsEnabled alone adds nothing.
 func (o *offer) readCORS() {
 	o.cors = isTrue(o.instance.Metadata[keyCORSEnabled])
-	list, ok := o.instance.Metadata[keyCORSOrigins]
+	_, ok := o.instance.Metadata[keyCORSOrigins]
 	if !ok || strings.EqualFold(strings.TrimSpace(o.instance.Metadata[keyCORSEnabled]), "false") {
 		return
 	}
 	allowed := []string{}
-	for origin := range strings.SplitSeq(list, ",") {
-		origin = strings.TrimSpace(origin)
-		if origin == "" {
-			continue
-		}
+	for _, origin := range o.list(keyCORSOrigins) {
 		var one route.Policy
 		if err := one.Set("websocket.allowedOrigins", origin); err != nil {
 			o.problem(keyCORSOrigins, origin, err)

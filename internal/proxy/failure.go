@@ -175,20 +175,20 @@ func originRefused() *failure {
 	}
 }
 
-// encodedRefused is a path with characters that the route does not take (zowe.md, section 5.6).
+// encodedRefused is a path with characters that the route does not take (zowe.md, section 5.6); nil: it takes it.
 func encodedRefused(p route.EncodedPath, path, serviceID string) *failure {
-	var m Message
+	refused := func(m Message) *failure {
+		return &failure{status: http.StatusBadRequest, cause: "encoded characters refused", http: true, message: m}
+	}
 	switch {
 	case p == route.EncodedNothing && strings.ContainsAny(path, "%;"):
-		m = ErrorMessage("ZWEAG701E", "org.zowe.apiml.gateway.requestContainEncodedCharacter",
-			"Service '%s' does not allow encoded characters in the request path: '%s'.", serviceID, path)
+		return refused(ErrorMessage("ZWEAG701E", "org.zowe.apiml.gateway.requestContainEncodedCharacter",
+			"Service '%s' does not allow encoded characters in the request path: '%s'.", serviceID, path))
 	case p == route.EncodedNoSlash && (strings.Contains(path, "%2F") || strings.Contains(path, "%2f")):
-		m = ErrorMessage("ZWEAG702E", "org.zowe.apiml.gateway.requestContainEncodedSlash",
-			"Gateway does not allow encoded slashes in request: '%s'.", path)
-	default:
-		return nil
+		return refused(ErrorMessage("ZWEAG702E", "org.zowe.apiml.gateway.requestContainEncodedSlash",
+			"Gateway does not allow encoded slashes in request: '%s'.", path))
 	}
-	return &failure{status: http.StatusBadRequest, cause: "encoded characters refused", http: true, message: m}
+	return nil
 }
 
 func methodNotAllowed() Message {

@@ -71,6 +71,9 @@ func (s *Server) serveHTTP(x *exchange) {
 		return
 	}
 	checked, err := s.authenticate(x, m.Policy)
+	if err == nil {
+		err = x.filter(m.Filters)
+	}
 	if err != nil {
 		s.fail(x, failed(err, x.target, m.ServiceID))
 		return

@@ -56,7 +56,8 @@ type Route struct {
 	// routes, which have one Service; on others Service is nil.
 	Backends []Backend
 
-	// Filters, Retry and Persistence belong to rules of the Gateway API. Each may be nil.
+	// Filters, Retry and Persistence belong to rules of the Gateway API; an Eureka route may have Filters that change headers of
+	// plain requests. Each may be nil.
 	Filters     *Filters
 	Retry       *Retry
 	Persistence *Persistence
