@@ -15,10 +15,13 @@ func AppendRequestLine(b []byte, method string, target ...string) []byte {
 	b = appendOnly(b, method, tokenByte, false)
 	b = append(b, ' ')
 	for _, part := range target {
-		b = appendOnly(b, part, targetByte, true)
+		b = AppendTarget(b, part)
 	}
 	return append(b, " HTTP/1.1\r\n"...)
 }
+
+// AppendTarget appends target to b; bytes that no target may have are percent-encoded.
+func AppendTarget(b []byte, target string) []byte { return appendOnly(b, target, targetByte, true) }
 
 // appendOnly appends the bytes of s that are of class, and the others percent-encoded or not at all.
 func appendOnly(b []byte, s string, class uint8, encode bool) []byte {

@@ -14,6 +14,7 @@ var errStopped = errors.New("http1: the exchange has ended before the request's 
 // An Upload sends a request's body beside the code that waits for the answer. Its owner is that code.
 type Upload struct {
 	c    *ClientConn
+	to   Receiver // instead of c
 	src  Source
 	gate loop.Gate
 
@@ -32,6 +33,42 @@ func (c *ClientConn) Upload(r loop.Runner, src Source, f Framing) *Upload {
 	return u
 }
 
+// A Receiver takes a request's body where no ClientConn does: HTTP/2.
+type Receiver interface {
+	Sink
+
+	// Begin is called before all else, with the Runner that calls Write and Finish.
+	Begin(r loop.Runner)
+
+	// Abort says that the body cannot be read to its end, with a [*SourceError].
+	Abort(err error)
+
+	// Stop ends Write and Finish with err, now and later. Anybody may call it.
+	Stop(err error)
+}
+
+// UploadTo sends src to a Receiver, as [ClientConn.Upload] does over its connection.
+func UploadTo(r loop.Runner, to Receiver, src Source) *Upload {
+	u := &Upload{to: to, src: src}
+	r.Go(u.runTo)
+	return u
+}
+
+func (u *Upload) runTo(r loop.Runner) {
+	u.to.Begin(r)
+	err := copyBody(u.to, u.src, nil)
+	if _, unread := errors.AsType[*SourceError](err); unread && !errors.Is(err, errStopped) {
+		u.to.Abort(err)
+	}
+	u.finish(err)
+}
+
+func (u *Upload) finish(err error) {
+	u.err = err
+	u.over.Store(true)
+	u.gate.Open()
+}
+
 func (u *Upload) run(loop.Runner) {
 	err := copyBody(&u.c.out, u.src, u.c.extend)
 	var unread *SourceError
@@ -40,9 +77,7 @@ func (u *Upload) run(loop.Runner) {
 	case errors.As(err, &unread), errors.Is(err, os.ErrDeadlineExceeded):
 		u.c.Abort(err)
 	}
-	u.err = err
-	u.over.Store(true)
-	u.gate.Open()
+	u.finish(err)
 }
 
 // Stop ends the upload, if it has not ended, and returns when it has. The error is nil if the body has been sent whole;
@@ -57,14 +92,18 @@ func (u *Upload) Stop(r loop.Runner) error {
 		} else if s, ok := u.src.(interface{ Stop(error) }); ok && b == nil {
 			s.Stop(errStopped)
 		}
-		u.c.cut(errStopped, false, true)
+		if u.c != nil {
+			u.c.cut(errStopped, false, true)
+		} else {
+			u.to.Stop(errStopped)
+		}
 	}
 	u.gate.Wait(r)
 	if stopped {
 		if cut {
 			b.link.mend(true, false)
 		}
-		if u.err == nil { // it was about to end anyway
+		if u.err == nil && u.c != nil { // it was about to end anyway
 			u.c.mend(false, true)
 		}
 	}

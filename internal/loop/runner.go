@@ -61,6 +61,13 @@ func (g *Gate) Open() {
 	}
 }
 
+// Opened tells whether the gate is open.
+func (g *Gate) Opened() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.open
+}
+
 // Wait returns when the gate is open. One may wait at a time.
 func (g *Gate) Wait(r Runner) {
 	g.mu.Lock()

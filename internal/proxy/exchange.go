@@ -158,6 +158,9 @@ func (s *Server) wreck(x *exchange) {
 	if x.slot != nil {
 		x.slot.Release()
 	}
+	if x.call.stream != nil {
+		x.call.stream.cancel(errClientGone)
+	}
 	if x.session != nil { // a plain request has its line by now
 		s.Sessions.remove(x.session)
 		x.record.Status, x.record.Cause = http.StatusInternalServerError, "panic"

@@ -37,6 +37,7 @@ type call struct {
 	conn   *http1.ClientConn // of the attempt that is under way
 	key    poolKey           // of conn
 	pooled bool              // conn has served before
+	stream *stream           // instead of conn, over HTTP/2
 	upload *http1.Upload     // nil: the body has gone with the head, or has not begun
 	fresh  bool              // the request is being repeated: no pooled connection any more
 	answer http1.Response
@@ -207,6 +208,9 @@ func (s *Server) forward(c *call) error {
 func (s *Server) attemptHTTP(c *call) error {
 	x := c.x
 	x.record.Instance, x.record.Backend = c.endpoint.ID, c.endpoint.Address()
+	if speaksHTTP2(x.to.service) {
+		return c.attemptHTTP2()
+	}
 	if err := c.connect(); err != nil {
 		return err
 	}
@@ -329,13 +333,42 @@ func (c *call) drop() {
 		c.upload = nil
 	}
 	_ = c.x.leash.letGo()
-	_ = c.conn.Close()
+	c.close()
+}
+
+// close ends the connection, or the stream, that the call is on, if it is on one.
+func (c *call) close() {
+	switch {
+	case c.stream != nil:
+		c.stream.end()
+		c.stream = nil
+	case c.conn != nil:
+		_ = c.conn.Close()
+	}
+}
+
+// An answerBody is the body of a service's answer.
+type answerBody interface {
+	http1.Source
+
+	// Whole returns all of it if it has come already; it never waits.
+	Whole() (content []byte, ok bool)
+
+	// Ready tells whether Next would return something without a wait for the service.
+	Ready() bool
+}
+
+func (c *call) body() answerBody {
+	if c.stream != nil {
+		return c.stream
+	}
+	return c.conn.Body()
 }
 
 // mayRepeat tells whether err means no more than that a pooled connection was dead, and the request may be sent
 // once more (RFC 9110, section 9.2.2): its method is idempotent, and nothing of its body has been lost.
 func (c *call) mayRepeat(err error) bool {
-	if c.fresh || !c.pooled || !c.whole || unreached(err) || !c.conn.Repeatable(err) {
+	if c.fresh || c.stream != nil || !c.pooled || !c.whole || unreached(err) || !c.conn.Repeatable(err) {
 		return false
 	}
 	switch c.x.request.Method {
@@ -387,9 +420,7 @@ func (s *Server) relayAnswer(c *call) {
 	default:
 		x.record.Cause = "client: " + err.Error()
 	}
-	if c.conn != nil {
-		_ = c.conn.Close()
-	}
+	c.close()
 }
 
 // isSource tells whether a copy failed because its source did.
@@ -400,16 +431,20 @@ func isSource(err error) bool {
 
 // giveBack puts the connection into the pool, or closes it if it cannot carry another request.
 func (c *call) giveBack() {
-	if c.conn == nil {
+	if c.conn == nil && c.stream == nil {
 		return
 	}
 	if c.upload != nil {
 		_ = c.upload.Stop(c.x.run)
 		c.upload = nil
 	}
-	if c.x.leash.letGo() == nil {
+	switch gone := c.x.leash.letGo(); {
+	case c.stream != nil:
+		c.close()
+		return
+	case gone == nil:
 		c.x.settings.pool.Put(c.key, c.conn)
-	} else {
+	default:
 		_ = c.conn.Close()
 	}
 	c.conn, c.x.service = nil, nil
@@ -417,7 +452,7 @@ func (c *call) giveBack() {
 
 // pass sends the answer: whole in one write if it has come whole, else its head before what is to come.
 func (c *call) pass(answer *http1.Answer) error {
-	x, body := c.x, c.conn.Body()
+	x, body := c.x, c.body()
 	if answer.Body.Kind == http1.Length && answer.Body.Length > 0 {
 		if content, ok := body.Whole(); ok && len(content) <= maxCopied {
 			x.head = append(x.head[:0], content...)

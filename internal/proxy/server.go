@@ -55,6 +55,7 @@ type Settings struct {
 	unroutedPolicy *route.Policy
 	upstream       *upstream.Dialer
 	pool           *http1.Pool[poolKey]
+	h2             *h2Pool
 }
 
 // A Server is the data plane. Listen binds its addresses, Serve runs it until Shutdown.
@@ -123,7 +124,7 @@ func (s *Server) Apply(c Reloadable) error {
 		set.trusted = append(set.trusted, p)
 	}
 	set.rate = newRateLimiter(c.Limits.RequestRate, c.Limits.RequestBurst)
-	set.pool = new(http1.Pool[poolKey])
+	set.pool, set.h2 = new(http1.Pool[poolKey]), newH2Pool()
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	old := s.settings.Load()
@@ -133,6 +134,7 @@ func (s *Server) Apply(c Reloadable) error {
 	s.settings.Store(set)
 	if old != nil {
 		old.pool.Shut()
+		old.h2.Shut()
 	}
 	return nil
 }
@@ -210,6 +212,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	s.engine.Close()
 	if set := s.settings.Load(); set != nil {
 		set.pool.Shut()
+		set.h2.Shut()
 	}
 }
 
