@@ -57,7 +57,16 @@ func (t *translation) publish(kind string, o metav1.Object, status any) {
 
 // problem notes what no condition says.
 func (t *translation) problem(kind string, o metav1.Object, text string) {
-	t.result.Problems = append(t.result.Problems, Problem{Object: kind + " " + strings.TrimPrefix(nameOf(o).String(), "/"), Text: text})
+	switch of := o.(type) { // as the set has it
+	case *gateway:
+		o = of.Gateway
+	case *listenerSet:
+		o = of.ListenerSet
+	case *routeObject:
+		o = of.Object
+	}
+	object := kind + " " + strings.TrimPrefix(nameOf(o).String(), "/")
+	t.result.Problems = append(t.result.Problems, Problem{Object: object, Place: t.Place(o), Text: text})
 }
 
 // older compares by age, then by namespace and name: the precedence that the specification gives to routes, Gateways and ListenerSets.
