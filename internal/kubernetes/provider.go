@@ -106,8 +106,8 @@ func (p *Provider) Run(ctx context.Context, publish func(route.Set)) error {
 			return err
 		}
 	}
+	publish(p.translate().Set)
 	for {
-		publish(p.translate().Set)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -118,8 +118,10 @@ func (p *Provider) Run(ctx context.Context, publish func(route.Set)) error {
 			}
 			if err := p.Load(); err != nil {
 				logEach(p.Log, "objects not loaded, the old ones stay", err)
+				continue
 			}
 		}
+		publish(p.translate().Set)
 	}
 }
 
