@@ -43,7 +43,7 @@ func (c *checkCommand) Run() error {
 			return err
 		}
 	}
-	source, err := c.objects(conf)
+	source, err := c.objects(conf, nil)
 	if err != nil || source == nil {
 		return err
 	}

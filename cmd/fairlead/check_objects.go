@@ -47,6 +47,9 @@ func (c *checkCommand) checkObjects(w io.Writer, conf *config.Config, set *kuber
 	} else if err := printObjects(w, r); err != nil {
 		return err
 	}
+	for _, s := range set.Skipped {
+		fmt.Fprintf(w, "\n%s: %d of %s %s skipped: no kind that is served here\n", s.Place, s.Count, s.APIVersion, s.Kind)
+	}
 	if n := kubernetes.Unserved(r); n > 0 {
 		return fmt.Errorf("%d of the manifests' objects would not be served as they are written: see their conditions", n)
 	}
@@ -64,6 +67,7 @@ func tryListeners(listeners []*route.Listener) map[string]error {
 	return unbound
 }
 
+// printObjects prints as much as a person wants to know.
 func printObjects(w io.Writer, r *kubernetes.Result) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "\nLISTENER\tADDRESS\tPROTOCOL\tHOSTNAME")

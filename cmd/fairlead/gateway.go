@@ -57,8 +57,8 @@ type gateway struct {
 }
 
 // startGateway binds every address, starts every part, and returns when the gateway serves.
-// objects is where Gateway API objects come from; nil: nowhere.
-func startGateway(c *config.Config, objects kubernetes.Source, stdout, stderr io.Writer) (*gateway, error) {
+// objects says where Gateway API objects come from; nil: nowhere.
+func startGateway(c *config.Config, objects openObjects, stdout, stderr io.Writer) (*gateway, error) {
 	g := &gateway{started: c, config: c, level: new(slog.LevelVar), failed: make(chan error, 1)}
 	g.level.Set(c.Log.SlogLevel())
 	g.logQueue, g.log = openLogQueue(stderr, c.Log.Format, g.level)
@@ -72,6 +72,9 @@ func startGateway(c *config.Config, objects kubernetes.Source, stdout, stderr io
 	return g, nil
 }
 
+// openObjects makes a source of Gateway API objects, which logs what it skips; nil: there is none.
+type openObjects func(*config.Config, *slog.Logger) (kubernetes.Source, error)
+
 func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	if format == "json" {
@@ -83,7 +86,7 @@ func newLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 const dataDirHint = "name a directory that this user may write, or make"
 
 // build makes the parts in the order of their needs and starts none of them.
-func (g *gateway) build(c *config.Config, objects kubernetes.Source, stdout io.Writer) error {
+func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer) error {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return c.ErrorAt("dataDir", err, dataDirHint)
 	}
@@ -115,8 +118,14 @@ func (g *gateway) build(c *config.Config, objects kubernetes.Source, stdout io.W
 		}
 		providers = append(providers, g.provider)
 	}
+	var source kubernetes.Source
 	if objects != nil {
-		g.objects = &kubernetes.Provider{Source: objects, Log: g.log, Pool: pool, Options: g.translation}
+		if source, err = objects(c, g.log); err != nil {
+			return err
+		}
+	}
+	if source != nil {
+		g.objects = &kubernetes.Provider{Source: source, Log: g.log, Pool: pool, Options: g.translation}
 		if err := g.objects.Load(); err != nil {
 			return err
 		}

@@ -22,15 +22,11 @@ func (c *runCommand) Run() error {
 	if err != nil {
 		return err
 	}
-	objects, err := c.objects(conf)
-	if err != nil {
-		return err
-	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	g, err := startGateway(conf, objects, os.Stdout, os.Stderr)
+	g, err := startGateway(conf, c.objects, os.Stdout, os.Stderr)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
@@ -39,15 +40,15 @@ func (w *whatToServe) load() (*config.Config, error) {
 	return c, nil
 }
 
-// objects is where Gateway API objects come from; nil: nowhere.
-func (w *whatToServe) objects(c *config.Config) (kubernetes.Source, error) {
+// objects is where Gateway API objects come from; nil: nowhere. log gets notices of what is skipped; nil: nobody does.
+func (w *whatToServe) objects(c *config.Config, log *slog.Logger) (kubernetes.Source, error) {
 	switch {
 	case len(w.To) > 0 && len(c.Manifests) > 0:
 		return nil, errors.New("--to goes without manifests: add an HTTPRoute to them instead")
 	case len(w.To) > 0:
 		return kubernetes.To(w.Listen, w.To)
 	case len(c.Manifests) > 0:
-		return nil, errors.New("manifests: not available in this version")
+		return &kubernetes.Files{Paths: c.Manifests, Log: log}, nil
 	}
 	return nil, nil
 }

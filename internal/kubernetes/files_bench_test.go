@@ -9,7 +9,7 @@ import (
 )
 
 // manyRoutes writes n HTTPRoutes of three matches each, on hosts of their own, and returns the directory.
-func manyRoutes(tb testing.TB, n int) string {
+func manyRouteFiles(tb testing.TB, n int) string {
 	tb.Helper()
 	var b strings.Builder
 	for i := range n {
@@ -44,7 +44,7 @@ spec:
 
 // BenchmarkFilesLoad10000 reads 10,000 HTTPRoutes from one file.
 func BenchmarkFilesLoad10000(b *testing.B) {
-	files := &Files{Paths: []string{manyRoutes(b, 10_000)}}
+	files := &Files{Paths: []string{manyRouteFiles(b, 10_000)}}
 	b.ReportAllocs()
 	for b.Loop() {
 		set, err := files.Load()

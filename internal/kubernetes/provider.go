@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -125,15 +126,20 @@ func (p *Provider) Run(ctx context.Context, publish func(route.Set)) error {
 	}
 }
 
-// logEach logs every error of a list of them by itself.
+// logEach logs every error of a list of them by itself, those of files with their place.
 func logEach(log *slog.Logger, message string, err error) {
 	if list, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range list.Unwrap() {
-			log.Error(message, "err", e)
+			logEach(log, message, e)
 		}
 		return
 	}
-	log.Error(message, "err", err)
+	var e *FileError
+	if !errors.As(err, &e) {
+		log.Error(message, "err", err)
+		return
+	}
+	log.Error(message, "place", e.Place(), "object", e.Object, "field", e.Path, "err", e.Err, "hint", e.Remedy)
 }
 
 // Translate loads the Source and tells what its objects mean, without publishing anything.
