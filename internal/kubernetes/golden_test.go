@@ -247,6 +247,9 @@ func describeListener(b *strings.Builder, l *route.Listener) {
 	fmt.Fprintf(b, "%s %s, port %d: %s\n", l.Key(), l.Transport, l.Port, l.Name)
 	for _, h := range l.Hosts {
 		fmt.Fprintf(b, "  host %q %s", h.Hostname, h.Name)
+		if h.Raw {
+			fmt.Fprint(b, ", raw")
+		}
 		if h.TLS != nil {
 			var keys []string
 			for _, c := range h.TLS.Certificates {

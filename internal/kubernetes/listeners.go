@@ -132,6 +132,11 @@ func (l *listener) takes(kind string) bool {
 	return slices.ContainsFunc(l.kinds, func(k gatewayv1.RouteGroupKind) bool { return string(k.Kind) == kind })
 }
 
+// takesHTTP tells whether HTTP ends at the listener.
+func (l *listener) takesHTTP() bool {
+	return l.spec.Protocol == gatewayv1.HTTPProtocolType || l.spec.Protocol == gatewayv1.HTTPSProtocolType
+}
+
 // allows tells whether routes of a namespace may be attached.
 func (t *translation) allows(l *listener, namespace string) bool {
 	if ok, known := l.allowed[namespace]; known {

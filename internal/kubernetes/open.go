@@ -17,7 +17,7 @@ func (t *translation) openListeners() {
 			if !l.valid() {
 				continue
 			}
-			l.host = &route.Host{Name: l.name(), Hostname: l.hostname, TLS: l.tls}
+			l.host = &route.Host{Name: l.name(), Hostname: l.hostname, TLS: l.tls, Raw: !l.takesHTTP()}
 			key := l.socket()
 			if bySocket[key] == nil {
 				order = append(order, key)

@@ -197,6 +197,7 @@ func TestTLSModes(t *testing.T) {
 			&route.Host{Name: "passed", Hostname: "passed.example", Streams: streams[:1]},
 			&route.Host{Name: "deep", Hostname: "*.passed.example", Streams: streams[1:]},
 			&route.Host{Name: "ends", Hostname: "ends.example", TLS: cert, Streams: streamTo("ends", g.backend("ends", carrier(t, "ends", nil)))},
+			&route.Host{Name: "waits", Hostname: "waits.example", TLS: cert, Raw: true},
 			&route.Host{Name: "again", Hostname: "again.example", TLS: cert, Streams: streamTo("again", g.backend("again", "https://"+carrier(t, "again", inner)))},
 			web,
 		),
@@ -242,6 +243,14 @@ func TestTLSModes(t *testing.T) {
 	}
 	if status, _ := over(t, tc, "passed.example", "/"); status != http.StatusMisdirectedRequest {
 		t.Errorf("%d, want 421", status)
+	}
+	// A listener of TLS without a route speaks no HTTP.
+	if tc, err = dialTLS(t, at, &tls.Config{ServerName: "waits.example", InsecureSkipVerify: true}); err == nil { //nolint:gosec // nothing is said
+		_, _ = io.WriteString(tc, get("waits.example", "/"))
+		_, err = tc.Read(make([]byte, 1))
+	}
+	if err == nil {
+		t.Error("a listener of TLS without a route answers")
 	}
 	if _, err := dialTLS(t, at, &tls.Config{ServerName: "other.example", InsecureSkipVerify: true}); err == nil || !strings.Contains(err.Error(), "unrecognized name") { //nolint:gosec // it fails before
 		t.Errorf("unknown name: %v", err)

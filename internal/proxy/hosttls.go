@@ -38,7 +38,7 @@ func (a *admission) holds(host *route.Host) bool {
 }
 
 // carries tells whether what a host decrypts is carried to a backend as it is, and no HTTP to us.
-func carries(h *route.Host) bool { return len(h.Streams) > 0 }
+func carries(h *route.Host) bool { return h.Raw || len(h.Streams) > 0 }
 
 // listenerTLS is the configuration with which each handshake on a listener of transport TLS begins: the host's follows from the
 // server name. Session tickets are the listener's, and their keys change by themselves.

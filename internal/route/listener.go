@@ -82,6 +82,9 @@ type Host struct {
 	// TLS is set where TLS ends here; nil on plain transports and where TLS is passed through.
 	TLS *HostTLS
 
+	// Raw says that no HTTP is spoken here even while there are no Streams: what TLS decrypts waits for a TLSRoute.
+	Raw bool
+
 	// Rules are those of HTTP, in order of precedence where Match finds no other difference.
 	Rules []Rule
 
