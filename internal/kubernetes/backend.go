@@ -197,7 +197,7 @@ func (t *translation) serviceBackend(k backendKey, gw *gateway) (r resolved) {
 		r.bad = bad
 		return r
 	}
-	r.backend.Service = t.pooled(k, port.Name, t.endpoints(svc, port, speaks.scheme), speaks, tls, gw, upstream.Probe{})
+	r.backend.Service = t.pooled(k, port.Name, t.endpoints(svc, port, speaks.scheme), speaks, tls, gw, t.podProbe(svc, port))
 	return r
 }
 

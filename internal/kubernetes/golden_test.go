@@ -104,6 +104,8 @@ func options(t testing.TB, text []byte) Options {
 		switch words[1] {
 		case "anyClass":
 			o.AnyClass = true
+		case "probeFromPods":
+			o.ProbeFromPods = true
 		case "portOffset":
 			o.PortOffset, _ = strconv.Atoi(words[2])
 		case "pool":

@@ -51,6 +51,7 @@ type policies struct {
 	// users are the Gateways whose routes refer to a backend, in the order in which they did.
 	users map[policyTarget][]types.NamespacedName
 
+	early   []Status // of policies that depend on nothing else
 	publish []func() // the statuses of policies that depend on users
 }
 
@@ -72,10 +73,12 @@ func (t *translation) readPolicies() {
 	t.readRoutePolicies()
 	t.readALBRoutePolicies()
 	t.readBalance()
+	p.early, t.result.Statuses = t.result.Statuses, nil
 }
 
 // publishPolicies adds the statuses of all policies and backends. The routes must have been read: some statuses name their Gateways.
 func (t *translation) publishPolicies() {
+	t.result.Statuses = append(t.result.Statuses, t.policies.early...)
 	for _, publish := range t.policies.publish {
 		publish()
 	}

@@ -33,6 +33,10 @@ type Set struct {
 	ConfigMaps         []*corev1.ConfigMap
 	Namespaces         []*corev1.Namespace
 
+	// Pods are read for Options.ProbeFromPods alone: their labels, ports and probes. From files they are also what the templates
+	// of Deployments and the like would make.
+	Pods []*corev1.Pod
+
 	// Of alb.networking.azure.io. What is wrong with their values is a condition: those schemas let much pass.
 	ALBHealthCheckPolicies       []*albv1.HealthCheckPolicy
 	ALBRoutePolicies             []*albv1.RoutePolicy

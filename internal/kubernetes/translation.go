@@ -22,6 +22,7 @@ type translation struct {
 	secrets    map[types.NamespacedName]*corev1.Secret
 	configMaps map[types.NamespacedName]*corev1.ConfigMap
 	namespaces map[string]*corev1.Namespace
+	pods       map[string][]*corev1.Pod // by namespace; nil: nobody has asked
 	grants     map[grant]bool
 
 	base     route.Policy            // under all RoutePolicies
