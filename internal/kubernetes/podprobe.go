@@ -132,4 +132,3 @@ func readiness(c *corev1.Container, serves int32) upstream.Probe {
 	}
 	return probe
 }
-
