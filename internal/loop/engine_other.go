@@ -32,6 +32,7 @@ type Conn struct{ net.Conn }
 func (*Conn) Attend()                {}
 func (*Conn) Loop() *Loop            { return nil }
 func (*Conn) OnHangup(func())        {}
+func (*Conn) OnClosed(func())        {}
 func (*Conn) CloseWrite() error      { return errors.ErrUnsupported }
 func (*Conn) Abort()                 {}
 func (*Conn) Peer() netip.AddrPort   { return netip.AddrPort{} }

@@ -99,7 +99,7 @@ func helloMessage(p []byte) (message []byte, more bool, err error) {
 		if !records.ReadUint16(&version) || !records.ReadUint16(&size) {
 			return nil, true, nil
 		}
-		if version>>8 != 3 || size == 0 || size > maxRecord {
+		if version >= 0x1000 || size == 0 || size > maxRecord { // as crypto/tls: the version of a record says little
 			return nil, false, errNoHello
 		}
 		part := []byte(records[:min(int(size), len(records))])

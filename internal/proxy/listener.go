@@ -36,7 +36,8 @@ type listener struct {
 	tls     *tls.Config // nil: plain
 	keypair *Keypair    // nil without tls
 	http1   http1.ServerOptions
-	dynamic *dynamic // nil: of gateway.listeners
+	dynamic *dynamic   // nil: of gateway.listeners
+	udp     *datagrams // nil: TCP, and ln is set
 
 	// Where the loops of the engine serve it, else nil. Guarded by the mutex of the Server.
 	front  *http1.Front

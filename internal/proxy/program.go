@@ -24,7 +24,7 @@ type dynamic struct {
 	key       string          // route.Listener.Key. Constant
 	transport route.Transport // constant
 	bound     netip.AddrPort  // constant
-	http2     *h2Server       // ends with it. Constant
+	http2     *h2Server       // ends with it; nil for UDP. Constant
 	found     atomic.Pointer[found]
 	gone      atomic.Bool // no table asks for it any more
 }
@@ -151,26 +151,26 @@ func (s *Server) bindDynamic(w *route.Listener) (*listener, error) {
 		config: ListenerConfig{Name: w.Name, Address: w.BindAddress()}, http1: s.http1Options(),
 		dynamic: &dynamic{key: w.Key(), transport: w.Transport},
 	}
+	if w.Transport == route.TransportUDP {
+		return l, s.openUDP(l, w)
+	}
 	var err error
 	if l.dynamic.http2, err = newH2Server(l.http1.HeadLimit, s.stdLog); err != nil {
 		return nil, err
+	}
+	if w.Transport == route.TransportTLS {
+		l.tls = s.listenerTLS(l)
 	}
 	if l.ln, err = upstream.Listen(context.Background(), l.config.Address); err != nil {
 		return nil, bindError(err)
 	}
 	l.dynamic.bound = boundAddress(l.ln)
 	polled := false
-	switch w.Transport {
-	case route.TransportTCP:
-	case route.TransportTLS:
-		l.tls = s.listenerTLS(l)
-		fallthrough
-	default:
-		polled, err = s.poll(l)
-	}
-	if err != nil {
-		_ = l.ln.Close()
-		return nil, err
+	if w.Transport != route.TransportTCP {
+		if polled, err = s.poll(l); err != nil {
+			_ = l.ln.Close()
+			return nil, err
+		}
 	}
 	if !polled {
 		s.accepting.Go(func() {
@@ -180,6 +180,15 @@ func (s *Server) bindDynamic(w *route.Listener) (*listener, error) {
 		})
 	}
 	return l, nil
+}
+
+// close ends accepting, where no loop does that, and the flows of UDP.
+func (l *listener) close() {
+	if l.udp != nil {
+		l.udp.close()
+		return
+	}
+	_ = l.ln.Close()
 }
 
 // taken says that another listener of this process has the address.
@@ -232,7 +241,7 @@ func (s *Server) retire(leaving []*listener) {
 	}
 	for _, l := range leaving {
 		l.dynamic.gone.Store(true)
-		_ = l.ln.Close()
+		l.close()
 		s.Log.Info("listener closed", "listener", l.config.Name, "address", l.dynamic.key)
 	}
 	var polled []*listener
@@ -244,7 +253,9 @@ func (s *Server) retire(leaving []*listener) {
 	s.stopFronts(polled)
 	p.leaving = append(p.leaving, polled...)
 	for _, l := range leaving {
-		_ = l.dynamic.http2.base.Shutdown(context.Background()) // says GOAWAY, and waits for nothing
+		if h := l.dynamic.http2; h != nil {
+			_ = h.base.Shutdown(context.Background()) // says GOAWAY, and waits for nothing
+		}
 	}
 	var idle []net.Conn
 	s.mu.Lock()
@@ -267,6 +278,6 @@ func (s *Server) endProgram() {
 		p.retry.Stop()
 	}
 	for _, l := range p.open {
-		_ = l.ln.Close()
+		l.close()
 	}
 }

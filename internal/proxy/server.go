@@ -81,7 +81,7 @@ type Server struct {
 
 	programming sync.Mutex // held by Program
 	programmed  programmed
-	accepting   sync.WaitGroup // goroutines of programmed
+	accepting   sync.WaitGroup // goroutines of programmed, and flows of UDP
 
 	mu       sync.Mutex // guards the following
 	policies map[relay.Policy]*relay.Policy
