@@ -56,10 +56,16 @@ func (t *translation) attachRoutes() []*routeObject {
 	return routes
 }
 
+// maxParents is the most that RouteStatus.parents holds; spec.parentRefs has no more.
+const maxParents = 32
+
 // attachToDefaults attaches a route that asks for it to the Gateways that take such (GEP-3793), and that it does not name itself.
 func (t *translation) attachToDefaults(r *routeObject, defaults []*gateway) {
 	group, kind := gatewayv1.Group(gatewayv1.GroupName), gatewayv1.Kind("Gateway")
 	for _, gw := range defaults {
+		if len(r.parents) >= maxParents {
+			return
+		}
 		namespace := gatewayv1.Namespace(gw.Namespace)
 		if slices.ContainsFunc(r.parents, func(p gatewayv1.RouteParentStatus) bool { return t.parent(r, p.ParentRef).gw == gw }) {
 			continue

@@ -184,7 +184,7 @@ func (t *translation) gatewayStatus(gw *gateway) gatewayv1.GatewayStatus {
 	if why := gw.programmed(); why != nil {
 		c.set(string(gatewayv1.GatewayConditionProgrammed), false, why.reason, why.message)
 	} else {
-		c.set(string(gatewayv1.GatewayConditionProgrammed), true, string(gatewayv1.GatewayReasonProgrammed), "listening")
+		c.set(string(gatewayv1.GatewayConditionProgrammed), true, string(gatewayv1.GatewayReasonProgrammed), "configured")
 	}
 	if why := gw.resolved(); why != nil {
 		c.set(string(gatewayv1.GatewayConditionResolvedRefs), false, why.reason, why.message)

@@ -188,7 +188,7 @@ func (l *listener) conditions() *conditions {
 	if why := l.unprogrammed(); why != nil {
 		c.set(string(gatewayv1.ListenerConditionProgrammed), false, why.reason, why.message)
 	} else {
-		c.set(string(gatewayv1.ListenerConditionProgrammed), true, string(gatewayv1.ListenerReasonProgrammed), "listening")
+		c.set(string(gatewayv1.ListenerConditionProgrammed), true, string(gatewayv1.ListenerReasonProgrammed), "configured")
 	}
 	if l.refs != nil {
 		c.set(string(gatewayv1.ListenerConditionResolvedRefs), false, l.refs.reason, l.refs.message)

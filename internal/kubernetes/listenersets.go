@@ -137,7 +137,7 @@ func (s *listenerSet) status() gatewayv1.ListenerSetStatus {
 	case parent != nil:
 		c.set(string(gatewayv1.ListenerSetConditionProgrammed), false, listenerSetReasonParentNotProgrammed, "its Gateway is not programmed: "+parent.message)
 	default:
-		c.set(string(gatewayv1.ListenerSetConditionProgrammed), true, string(gatewayv1.ListenerSetReasonProgrammed), "listening")
+		c.set(string(gatewayv1.ListenerSetConditionProgrammed), true, string(gatewayv1.ListenerSetReasonProgrammed), "configured")
 	}
 	status.Conditions = c.published(s.Generation)
 	return status
