@@ -237,6 +237,9 @@ func (t *translation) bound(l *listener) uint16 { return uint16(int(l.spec.Port)
 
 // unbound takes up why a listener's address could not be bound.
 func (gw *gateway) unbound(a *address, port []*listener, err error) {
+	if errno := syscall.Errno(0); errors.As(err, &errno) {
+		err = errno // without the address, which the messages name
+	}
 	switch {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		a.refusal = &refusal{
