@@ -31,6 +31,7 @@ var (
 	errNoStream  = errors.New("no route")
 	errNoBackend = errors.New("no backend that is valid")
 	errIdle      = errors.New("idle timeout")
+	errCut       = errors.New("cut")
 )
 
 // A carriage is a connection whose bytes go to an endpoint as they are, and back (TCPRoute, TLSRoute).
@@ -91,7 +92,7 @@ func (s *Server) openCarriage(c *clientConn, rec *accesslog.Record) (*carriage, 
 	if to == nil || to.Invalid != "" {
 		return nil, nil, errNoBackend
 	}
-	rec.Service = to.Service.Name
+	rec.Service = to.Name
 	policy := stream.PolicyFor(to)
 	passed := c.admission != nil && host.TLS == nil // what is passed through is encrypted already
 	conn, ep, err := s.reach(to.Service, policy, passed, rec)
@@ -197,6 +198,7 @@ func (t *carriage) move(dst, src net.Conn, count *atomic.Int64, from string) {
 				return
 			}
 		case t.ending.Load() && !errors.Is(err, net.ErrClosed):
+			_ = src.SetReadDeadline(time.Time{})
 			_, _ = io.Copy(io.Discard, src) // dst has had its FIN: until src has ended, too, or is cut
 			return
 		default:

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -260,6 +261,7 @@ func TestTLSModes(t *testing.T) {
 // TestHostileHellos has connections that begin with anything but a hello on a port where hellos are read.
 func TestHostileHellos(t *testing.T) {
 	g := startProgrammable(t)
+	g.greeting = time.Second
 	ca := newIssuer(t)
 	at := freeAddress(t)
 	cert := &route.HostTLS{Certificates: []*tls.Certificate{ca.issue(t, nil, 2, "web.example")}}
@@ -280,6 +282,18 @@ func TestHostileHellos(t *testing.T) {
 		answer, _ := io.ReadAll(c)
 		if len(answer) > 200 || strings.HasPrefix(string(answer), "p:") {
 			t.Errorf("%s: %q", name, answer)
+		}
+	}
+	// Who takes too long is cut.
+	var slow []net.Conn
+	for _, send := range []string{"", "\x16", hello[:len(hello)/2]} {
+		c := dialTCP(t, at)
+		_, _ = io.WriteString(c, send)
+		slow = append(slow, c)
+	}
+	for _, c := range slow {
+		if answer, err := io.ReadAll(c); len(answer) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("slow: %q, %v", answer, err)
 		}
 	}
 	// A hello byte by byte is a hello, and its connection is carried.

@@ -177,7 +177,7 @@ func (s *Server) serveConn(l *listener, tcp net.Conn) {
 	s.track(c)
 	defer s.untrack(c)
 	defer s.recovered(c)
-	_ = tcp.SetDeadline(time.Now().Add(headTimeout))
+	_ = tcp.SetDeadline(time.Now().Add(s.greeting))
 	if l.config.ProxyProtocol {
 		if peer, err = s.proxied(peer, tcp); err != nil {
 			s.connFailed(l, c.peer, err)

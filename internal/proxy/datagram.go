@@ -215,7 +215,7 @@ func (f *flow) serve(rec *accesslog.Record) error {
 	if to == nil || to.Invalid != "" {
 		return errNoBackend
 	}
-	rec.Service = to.Service.Name
+	rec.Service = to.Name
 	p := stream.PolicyFor(to)
 	idle := flowIdle
 	if of := p.Limits().Idle; of > 0 {

@@ -150,7 +150,8 @@ func TestMisdirected(t *testing.T) {
 		{"fourth-example.wildcard.org", "fith-example.wildcard.org", 421, ""},
 		{"unknown-example.org", "example.org", 200, ""},
 		{"unknown-example.org", "unknown-example.org", 404, ""},
-		{"", "example.org", 200, ""}, {"", "second-example.org", 421, ""},
+		{"", "example.org", 200, ""},
+		{"", "second-example.org", 421, ""},
 	} {
 		conf := &tls.Config{RootCAs: ca.pool, ServerName: c.serverName, NextProtos: []string{"h2"}, InsecureSkipVerify: c.serverName == ""} //nolint:gosec // no name, nothing to verify
 		tc, err := dialTLS(t, at, conf)
@@ -335,11 +336,18 @@ func TestClientCertificates(t *testing.T) {
 		ok   bool
 	}{
 		{"none", nil, true},
-		{"valid", nil, false}, {"valid", clients.issue(t, nil, 3, "bob.test"), true}, {"valid", others.issue(t, nil, 3, "bob.test"), false},
-		{"insecure", nil, true}, {"insecure", clients.issue(t, nil, 3, "bob.test"), true}, {"insecure", others.issue(t, nil, 3, "bob.test"), true},
-		{"names", nil, false}, {"names", clients.issue(t, nil, 3, "bob.test"), false},
-		{"names", clients.issue(t, nil, 3, "x.test", "Alice.test"), true}, {"names", others.issue(t, nil, 3, "alice.test"), false},
-		{"valid", nil, false}, {"names", nil, false},
+		{"valid", nil, false},
+		{"valid", clients.issue(t, nil, 3, "bob.test"), true},
+		{"valid", others.issue(t, nil, 3, "bob.test"), false},
+		{"insecure", nil, true},
+		{"insecure", clients.issue(t, nil, 3, "bob.test"), true},
+		{"insecure", others.issue(t, nil, 3, "bob.test"), true},
+		{"names", nil, false},
+		{"names", clients.issue(t, nil, 3, "bob.test"), false},
+		{"names", clients.issue(t, nil, 3, "x.test", "Alice.test"), true},
+		{"names", others.issue(t, nil, 3, "alice.test"), false},
+		{"valid", nil, false},
+		{"names", nil, false},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			conf := &tls.Config{RootCAs: ca.pool, ServerName: c.host + ".example", MaxVersion: version, ClientSessionCache: sameTicket{cache}}

@@ -215,6 +215,7 @@ func (s *Server) drain(ctx context.Context) {
 	if s.http2 != nil {
 		_ = s.http2.base.Shutdown(ctx) // says GOAWAY on all connections, and waits for nothing
 	}
+	s.sayGoAway(s.programmed.all())
 	s.mu.Lock()
 	quiet := make(chan struct{})
 	if len(s.open) == 0 {
@@ -242,6 +243,9 @@ func (s *Server) drain(ctx context.Context) {
 	left := make([]net.Conn, 0, len(s.open))
 	for c := range s.open {
 		left = append(left, c.conn)
+	}
+	for t := range s.carried {
+		go t.fail(errCut)
 	}
 	s.mu.Unlock()
 	s.Log.Warn("connections cut at shutdown", "connections", len(left))

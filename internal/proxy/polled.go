@@ -68,7 +68,7 @@ func (s *Server) poll(l *listener) (bool, error) {
 			defer s.release()
 			s.connFailed(l, peer, why)
 		},
-		TLS: l.tls, HandshakeTimeout: headTimeout,
+		TLS: l.tls, HandshakeTimeout: s.greeting,
 		Elsewhere: func(c *tls.Conn, peer netip.AddrPort, note any) {
 			cc, state := newClientConn(l, c, peer), c.ConnectionState()
 			cc.encrypted(&state)

@@ -252,11 +252,7 @@ func (s *Server) retire(leaving []*listener) {
 	}
 	s.stopFronts(polled)
 	p.leaving = append(p.leaving, polled...)
-	for _, l := range leaving {
-		if h := l.dynamic.http2; h != nil {
-			_ = h.base.Shutdown(context.Background()) // says GOAWAY, and waits for nothing
-		}
-	}
+	s.sayGoAway(leaving)
 	var idle []net.Conn
 	s.mu.Lock()
 	for c := range s.open {
@@ -266,6 +262,15 @@ func (s *Server) retire(leaving []*listener) {
 	}
 	s.mu.Unlock()
 	closeAll(idle)
+}
+
+// sayGoAway ends the HTTP/2 connections of listeners, each after what is under way on it. It does not wait.
+func (s *Server) sayGoAway(listeners []*listener) {
+	for _, l := range listeners {
+		if h := l.dynamic.http2; h != nil {
+			_ = h.base.Shutdown(context.Background())
+		}
+	}
 }
 
 // endProgram closes the listeners for a shutdown: nothing is opened any more.

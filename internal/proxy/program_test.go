@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"golang.org/x/net/http2"
 
 	"github.com/fairlead-gateway/fairlead/internal/accesslog"
 	"github.com/fairlead-gateway/fairlead/internal/route"
@@ -40,11 +43,11 @@ func startProgrammable(t *testing.T, static ...ListenerConfig) *programmable {
 		t.Fatal(err)
 	}
 	g.Server = New(Options{Table: g.current.Load, AccessLog: al, Log: log, Unbound: func(m map[string]error) { g.unbound <- m }})
-	tls, err := upstream.TLSConfig{InsecureSkipVerify: true}.Load(log)
+	conf, err := upstream.TLSConfig{InsecureSkipVerify: true}.Load(log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.Apply(Reloadable{Defaults: route.DefaultEureka(), Dialer: &upstream.Dialer{TLS: tls}}); err != nil {
+	if err := g.Apply(Reloadable{Defaults: route.DefaultEureka(), Dialer: &upstream.Dialer{TLS: conf}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.Listen(static, func() (*Keypair, error) { return GeneratedKeypair(t.TempDir()) }); err != nil {
@@ -149,10 +152,18 @@ func TestHostsAreIsolated(t *testing.T) {
 		t.Fatal(unbound)
 	}
 	for _, c := range []struct{ host, path, want string }{
-		{"bar.com", "any", "200"}, {"bar.com", "wild", "404"}, {"bar.com", "exact", "404"},
-		{"x.example.com", "any", "404"}, {"x.example.com", "wild", "200"}, {"x.y.example.com:80", "wild", "200"}, {"x.example.com", "exact", "404"},
-		{"abc.example.com", "exact", "200"}, {"ABC.example.com.:99", "exact", "200"}, {"abc.example.com", "wild", "404"},
-		{"[::1]:80", "any", "200"}, {"example.com", "any", "200"},
+		{"bar.com", "any", "200"},
+		{"bar.com", "wild", "404"},
+		{"bar.com", "exact", "404"},
+		{"x.example.com", "any", "404"},
+		{"x.example.com", "wild", "200"},
+		{"x.y.example.com:80", "wild", "200"},
+		{"x.example.com", "exact", "404"},
+		{"abc.example.com", "exact", "200"},
+		{"ABC.example.com.:99", "exact", "200"},
+		{"abc.example.com", "wild", "404"},
+		{"[::1]:80", "any", "200"},
+		{"example.com", "any", "200"},
 	} {
 		_, br, head := talkTo(t, at.String(), get(c.host, "/"+c.path))
 		if !strings.HasPrefix(head, "HTTP/1.1 "+c.want+" ") {
@@ -245,6 +256,77 @@ func TestSessionsOutliveTheirListener(t *testing.T) {
 		t.Errorf("a connection that waits on a closed listener: %v", err)
 	}
 	open(second)
+}
+
+// TestHTTP2OutlivesItsListener closes a listener while a request is under way over HTTP/2.
+func TestHTTP2OutlivesItsListener(t *testing.T) {
+	g := startProgrammable(t)
+	at := freeAddress(t)
+	arrived, goOn := make(chan struct{}), make(chan struct{})
+	slow := httpService(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-goOn
+		fmt.Fprint(w, "done")
+	})
+	g.program(plain(at, &route.Host{Name: "gw/http", Rules: ruleTo("slow", g.backend("slow", slow))}))
+	c := dialTCP(t, at)
+	conn, err := new(http2.Transport).NewClientConn(c) //nolint:staticcheck // a connection of our own
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 1)
+	go func() {
+		req, _ := http.NewRequest(http.MethodGet, "http://gw/", nil)
+		resp, err := conn.RoundTrip(req)
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		got <- fmt.Sprint(string(body), err)
+	}()
+	<-arrived
+	g.program()
+	close(goOn)
+	if s := <-got; s != "done<nil>" {
+		t.Errorf("a request under way: %s", s)
+	}
+	eventually(t, "the connection is closed", func() bool { return g.conns.Load() == 0 })
+}
+
+// TestTransportChanges has an address speak something else.
+func TestTransportChanges(t *testing.T) {
+	g := startProgrammable(t)
+	at := freeAddress(t)
+	ca := newIssuer(t)
+	rules := ruleTo("a", g.backend("a", naming(t, "a")))
+	tcp := overTCP(at, streamTo("tcp", g.backend("svc", carrier(t, "one", nil))))
+	cert := &route.HostTLS{Certificates: []*tls.Certificate{ca.issue(t, nil, 2, "a.example")}}
+	for range 2 {
+		if u := g.program(plain(at, &route.Host{Rules: rules})); len(u) > 0 {
+			t.Fatal(u)
+		}
+		if _, _, head := talkTo(t, at.String(), get("a", "/")); !strings.HasPrefix(head, "HTTP/1.1 200 ") {
+			t.Errorf("%q", head)
+		}
+		if u := g.program(tcp); len(u) > 0 {
+			t.Fatal(u)
+		}
+		if got := exchanged(t, dialTCP(t, at), "x"); got != "one:x" {
+			t.Errorf("%q", got)
+		}
+		if u := g.program(secure(at, &route.Host{TLS: cert, Rules: rules})); len(u) > 0 {
+			t.Fatal(u)
+		}
+		tc, err := dialTLS(t, at, &tls.Config{RootCAs: ca.pool, ServerName: "a.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, _ := over(t, tc, "a.example", "/"); status != http.StatusOK {
+			t.Errorf("%d", status)
+		}
+	}
 }
 
 // TestUnboundIsTriedAgain has somebody else hold the port for a while.
