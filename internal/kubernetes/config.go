@@ -7,7 +7,8 @@ type Config struct {
 	Enabled bool `yaml:"enabled"`
 
 	// PortOffset is added to the port of every listener of a Gateway where it is bound: 8000 makes 80 to 8080, for
-	// those who may not bind ports below 1024. Redirects and matches mean the port as it is written. Default 0.
+	// those who may not bind ports below 1024. A redirect that names no port is
+	// shifted alike; one that names a port means it. Default 0.
 	PortOffset int `yaml:"portOffset"`
 
 	// AddressPool is a network ("10.96.255.0/24") of addresses of this machine, of which each Gateway that asks for none

@@ -42,7 +42,7 @@ type Listener struct {
 	Transport Transport
 
 	// Port is the port as the source wrote it, which differs from Address's under a port offset: it is what
-	// redirects and matches mean.
+	// matches mean.
 	Port uint16
 
 	// Hosts are what is served, in order of precedence for equal hostnames. At least one. Listeners of one set may share them.
