@@ -22,6 +22,9 @@ func (s *Server) relayAnswer(c *call) {
 	a.Fields = fields // their array is used again
 	x.record.Status = a.Status
 	c.reply = http1.Answer{Status: a.Status, Reason: a.Reason, Fields: fields, Body: a.Body}
+	if !c.until.IsZero() {
+		x.SetLimit(c.until) // not before: a failure would not reach the client
+	}
 	err := c.pass(&c.reply)
 	if c.upload != nil {
 		_ = c.upload.Stop(x.run)

@@ -101,6 +101,7 @@ type exchange struct {
 	leash leash       // ends the wait for a service
 	gone  func(error) // leash.end
 	call  call        // of a plain request; answer is that of a handshake, too
+	kept  kept        // of the body of a plain request
 
 	handshake websocket.Request // of a session: opening
 	shaking   http1.ClientConn  // with a service
@@ -144,7 +145,7 @@ func (x *exchange) free() {
 	x.path, x.query, x.target, x.hops, x.serviceURL = "", "", "", "", ""
 	x.service, x.slot, x.session, x.allowOrigin = nil, nil, nil, ""
 	x.ruled, x.sharing = false, nil
-	x.to, x.asked = target{}, route.Request{}
+	x.to, x.asked, x.kept = target{}, route.Request{}, kept{}
 	x.record, x.named, x.upgrade, x.trailers, x.taken = accesslog.Record{}, false, false, false, false
 	x.head, x.kinds, x.answerKinds, x.call.answer.Fields = head[:0], kinds[:0], answerKinds[:0], fields[:0]
 	exchanges.Put(x)

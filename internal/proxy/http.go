@@ -28,10 +28,11 @@ type call struct {
 	forwards forwards
 	endpoint *upstream.Endpoint
 	response time.Duration // timeouts.response; 0: no bound
-	until    time.Time     // the end of timeouts.request and backendRequest; zero: none
+	last     time.Time     // the end of timeouts.request; zero: none
+	until    time.Time     // that, or the end of timeouts.backendRequest for the attempt; zero: none
 
-	content []byte // the request's body
-	whole   bool   // content is all of it: it can be sent again
+	tried   []*upstream.Endpoint // that have failed
+	retries int                  // that a rule has asked for
 
 	conn   *http1.ClientConn // of the attempt that is under way
 	key    poolKey           // of conn
@@ -164,43 +165,55 @@ func slashRedirect(x *exchange, m *route.Match) (string, bool) {
 func (s *Server) forward(c *call) error {
 	x := c.x
 	timeouts := x.to.policy.Timeouts.Effective()
-	for _, whole := range []time.Duration{timeouts.Request, timeouts.BackendRequest} { // one attempt: both mean the same
-		if t := x.record.Time.Add(whole); whole > 0 && (c.until.IsZero() || t.Before(c.until)) {
+	if timeouts.Request > 0 {
+		c.last = x.record.Time.Add(timeouts.Request)
+	}
+	if x.to.Retry != nil {
+		if err := x.keep(maxKeptBody); err != nil {
+			return err
+		}
+		s.budgets.count(x.to.service.Name, x.to.backend.Budget)
+	}
+	x.hold()
+	x.Watch(x.run, x.gone)
+	for passed := 1; ; {
+		c.until = c.last
+		if t := time.Now().Add(timeouts.BackendRequest); timeouts.BackendRequest > 0 && (c.last.IsZero() || t.Before(c.last)) {
 			c.until = t
 		}
-	}
-	if !c.until.IsZero() {
-		x.SetLimit(c.until)
-	}
-	switch x.request.Body.Kind {
-	case http1.NoBody:
-		c.whole = true
-	case http1.Length:
-		c.content, c.whole = x.body.Whole()
-	}
-	x.Watch(x.run, x.gone)
-	var tried []*upstream.Endpoint
-	for {
 		err := s.attemptHTTP(c)
 		switch {
-		case err == nil:
+		case err == nil && x.to.Retry == nil:
 			return nil
 		case x.leash.ended() != nil:
 			return errClientGone
-		case c.mayRepeat(err):
+		case err != nil && c.mayRepeat(err):
 			c.fresh = true
-		case !unreached(err):
-			return c.why(err)
+			continue
+		}
+		c.tried = append(c.tried, c.endpoint)
+		switch {
+		case unreached(err) && passed < maxAttempts && c.passOver():
+			passed++
+			s.Log.Warn("endpoint not reached", "service", x.to.name, "instance", c.tried[len(c.tried)-1].ID, "err", err)
+		case s.retry(c, err):
+		case x.leash.ended() != nil:
+			return errClientGone
+		case err == nil || unreached(err):
+			return err
 		default:
-			tried = append(tried, c.endpoint)
-			next, none := x.to.service.Pick(x.to.policy.Balance(false), tried...)
-			if none != nil || len(tried) == maxAttempts {
-				return err
-			}
-			s.Log.Warn("endpoint not reached", "service", x.to.name, "instance", c.endpoint.ID, "err", err)
-			c.endpoint = next
+			return c.why(err)
 		}
 	}
+}
+
+// passOver chooses an endpoint that has not failed, if there is one.
+func (c *call) passOver() bool {
+	next, none := c.x.to.service.Pick(c.x.to.policy.Balance(false), c.tried...)
+	if none == nil {
+		c.endpoint = next
+	}
+	return none == nil
 }
 
 // attemptHTTP sends the request to the call's endpoint and waits for the final head. On error its connection is closed.
@@ -257,15 +270,19 @@ func (c *call) connect() error {
 func (c *call) send() error {
 	x := c.x
 	x.head = c.appendHead(x.head[:0])
-	if err := c.conn.Send(x.head, c.content, !c.whole); err != nil {
+	if err := c.conn.Send(x.head, x.first(), !x.kept.whole); err != nil {
 		return err
 	}
-	if !c.whole && !x.request.Expect {
+	if !x.kept.whole && !c.asks() {
 		c.sendBody()
 	}
 	return nil
 }
 
+// asks tells whether the client sends its body when it is told to.
+func (c *call) asks() bool { return c.x.request.Expect && !c.x.kept.begun }
+
+// sendBody begins to send what has not left with the head.
 func (c *call) sendBody() {
 	c.upload = c.conn.Upload(c.x.run, c.x.body, c.x.request.Body)
 }
@@ -277,9 +294,9 @@ func (c *call) appendHead(b []byte) []byte {
 	b = http1.AppendRequestLine(b, x.request.Method, first, rest, x.query)
 	b = http1.AppendField(b, "Host", x.hostFor(c.endpoint))
 	b = x.appendFields(b, &c.forwards)
-	switch x.request.Body.Kind {
+	switch f := x.framing(); f.Kind {
 	case http1.Length:
-		b = append(strconv.AppendInt(append(b, "Content-Length: "...), x.request.Body.Length, 10), "\r\n"...)
+		b = append(strconv.AppendInt(append(b, "Content-Length: "...), f.Length, 10), "\r\n"...)
 	case http1.Chunked:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
@@ -289,7 +306,7 @@ func (c *call) appendHead(b []byte) []byte {
 // await reads the heads of the answer until the final one.
 func (c *call) await() error {
 	x := c.x
-	asked := !c.whole && x.request.Expect // the body waits for a 100
+	asked := !x.kept.whole && c.asks() // the body waits for a 100
 	for range maxInforming {
 		wait := c.response
 		if asked && (wait == 0 || wait > continueTimeout) {
@@ -367,14 +384,10 @@ func (c *call) body() answerBody {
 // mayRepeat tells whether err means no more than that a pooled connection was dead, and the request may be sent
 // once more (RFC 9110, section 9.2.2): its method is idempotent, and nothing of its body has been lost.
 func (c *call) mayRepeat(err error) bool {
-	if c.fresh || c.stream != nil || !c.pooled || !c.whole || unreached(err) || !c.conn.Repeatable(err) {
+	if c.fresh || c.stream != nil || !c.pooled || !c.x.kept.whole || unreached(err) || !c.conn.Repeatable(err) {
 		return false
 	}
-	switch c.x.request.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
-		return true
-	}
-	return false
+	return idempotent(c.x.request.Method)
 }
 
 // why is what an attempt's error is for the client.

@@ -67,15 +67,16 @@ type Server struct {
 	settings   atomic.Pointer[Settings]
 	engine     *loop.Engine // of all sessions; Shutdown ends it
 	stdLog     *log.Logger
-	listeners  []*listener                  // gateway.listeners; constant after Listen
-	http2      *h2Server                    // theirs
-	conns      atomic.Int64                 // open client connections that carry no session
-	started    atomic.Int64                 // sessions since start
-	refused    atomic.Int64                 // connections and sessions over a limit, since start
-	stopping   atomic.Bool                  // Shutdown has begun
-	stopped    chan struct{}                // closed by then
-	connGone   chan struct{}                // has one when a connection has ended since it was looked at
-	hopID      string                       // constant
+	listeners  []*listener   // gateway.listeners; constant after Listen
+	http2      *h2Server     // theirs
+	conns      atomic.Int64  // open client connections that carry no session
+	started    atomic.Int64  // sessions since start
+	refused    atomic.Int64  // connections and sessions over a limit, since start
+	stopping   atomic.Bool   // Shutdown has begun
+	stopped    chan struct{} // closed by then
+	connGone   chan struct{} // has one when a connection has ended since it was looked at
+	hopID      string        // constant
+	budgets    budgets
 	unread     time.Duration                // constant: unreadTimeout, less in tests
 	greeting   time.Duration                // constant: headTimeout for PROXY header and TLS, less in tests
 	lastPolicy atomic.Pointer[sharedPolicy] // of the last session
@@ -180,6 +181,7 @@ func (s *Server) sweepPool() {
 		select {
 		case <-tick.C:
 			s.settings.Load().pool.Sweep()
+			s.budgets.sweep()
 		case <-s.stopped:
 			return
 		}

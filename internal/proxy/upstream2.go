@@ -48,12 +48,18 @@ type streamBody struct {
 	*io.PipeReader
 	w        *io.PipeWriter
 	trailers http.Header // filled before the end; read by the transport behind it
+	first    []byte      // comes before what is in the pipe
 	once     sync.Once
 	want     func()
 }
 
 func (b *streamBody) Read(p []byte) (int, error) {
 	b.once.Do(b.want)
+	if len(b.first) > 0 {
+		n := copy(p, b.first)
+		b.first = b.first[n:]
+		return n, nil
+	}
 	return b.PipeReader.Read(p)
 }
 
@@ -138,14 +144,20 @@ func (c *call) request2(st *stream) *http.Request {
 		URL: &url.URL{Scheme: c.endpoint.Scheme, Host: c.endpoint.Address(), Opaque: string(target)},
 	}
 	switch {
-	case c.whole && len(c.content) > 0:
-		content := bytes.Clone(c.content) // the transport may look at it when the exchange has ended
+	case x.kept.whole && len(x.kept.content)+len(x.kept.trailers) > 0:
+		content := bytes.Clone(x.kept.content) // the transport may look at it when the exchange has ended
 		r.ContentLength = int64(len(content))
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
 		r.Body, _ = r.GetBody()
-	case !c.whole:
+		if len(x.kept.trailers) > 0 {
+			r.ContentLength, r.Trailer = -1, make(http.Header)
+			for _, f := range x.kept.trailers {
+				r.Trailer.Add(f.Name, f.Value)
+			}
+		}
+	case !x.kept.whole:
 		pr, pw := io.Pipe()
-		st.body = &streamBody{PipeReader: pr, w: pw, want: st.moved.Open}
+		st.body = &streamBody{PipeReader: pr, w: pw, want: st.moved.Open, first: bytes.Clone(x.kept.content)}
 		context.AfterFunc(st.ctx, func() { _ = pr.CloseWithError(context.Cause(st.ctx)) }) // the transport notices it behind a piece only
 		r.Body, r.ContentLength = st.body, -1
 		if x.request.Body.Kind == http1.Length {
