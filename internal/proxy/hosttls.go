@@ -105,6 +105,7 @@ func hostConfig(host *route.Host) *tls.Config {
 }
 
 var (
+	errNoHost        = errors.New("no host for the server name")
 	errNoCertificate = errors.New("the host has no certificate")
 	errClientName    = errors.New("client certificate: none of its names is allowed")
 )
@@ -181,7 +182,10 @@ func (l *listener) peek(f *found, r io.Reader) (read []byte, name string, host *
 	case err != nil:
 		return nil, "", nil, err
 	}
-	if host = f.host(name); host != nil && host.TLS != nil {
+	switch host = f.host(name); {
+	case host == nil: // the Gateway API's conformance suite takes no alert for a refusal where TLS is passed through
+		return nil, "", nil, errNoHost
+	case host.TLS != nil:
 		host = nil
 	}
 	return read, name, host, nil
