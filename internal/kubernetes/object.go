@@ -24,6 +24,8 @@ type object struct {
 	meta metav1.Object
 
 	apiVersion, kindName, hint string // if it is not served
+
+	pod *corev1.Pod // of an object that is not served; nil: it has none
 }
 
 type objectKey struct{ group, kind, namespace, name string }
@@ -238,7 +240,7 @@ func (d *objectDecoder) unserved(n *yaml.Node, apiVersion, kind string) {
 			}
 		}
 	}
-	d.objects = append(d.objects, &object{doc: d.doc, node: n, apiVersion: apiVersion, kindName: kind, hint: hint})
+	d.objects = append(d.objects, &object{doc: d.doc, node: n, apiVersion: apiVersion, kindName: kind, hint: hint, pod: podOf(n, apiVersion, kind)})
 }
 
 // merging puts objects together to a Set.
@@ -275,6 +277,9 @@ func (m *merging) skip(o *object) {
 		m.set.Skipped = append(m.set.Skipped, Skipped{APIVersion: o.apiVersion, Kind: o.kindName, Place: o.place(), Hint: o.hint})
 	}
 	m.set.Skipped[i].Count++
+	if o.pod != nil {
+		m.set.Pods = append(m.set.Pods, o.pod)
+	}
 }
 
 // finish adds the namespaces that objects are in and that no file has: in a cluster there would be no object without its
