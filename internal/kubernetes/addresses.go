@@ -76,9 +76,8 @@ func (t *translation) asked(gw *gateway, i int, taken map[netip.Addr]bool) bool 
 			gw.addresses = append(gw.addresses, &address{ip: ip, kind: kind})
 		}
 	case kind == gatewayv1.IPAddressType:
-		gw.addresses = append(gw.addresses, &address{kind: kind, unknown: true, refusal: &refusal{
-			string(gatewayv1.GatewayReasonAddressNotUsable), fmt.Sprintf("spec.addresses[%d]: %q is no IP address", i, want.Value),
-		}})
+		gw.addresses = append(gw.addresses, &address{kind: kind, unknown: true, refusal: refusef(gatewayv1.GatewayReasonAddressNotUsable,
+			"spec.addresses[%d]: %q is no IP address", i, want.Value)})
 	case gw.foreign && strings.Contains(string(kind), "/"):
 		t.problem("Gateway", gw, fmt.Sprintf("spec.addresses[%d]: type %s is skipped: it speaks to another controller", i, kind))
 		return false
@@ -87,10 +86,8 @@ func (t *translation) asked(gw *gateway, i int, taken map[netip.Addr]bool) bool 
 		if kind == gatewayv1.HostnameAddressType {
 			hint = "write the address that it stands for, with type IPAddress"
 		}
-		gw.refusal = &refusal{
-			string(gatewayv1.GatewayReasonUnsupportedAddress),
-			fmt.Sprintf("spec.addresses[%d]: type %s with value %q is not supported: %s", i, kind, want.Value, hint),
-		}
+		gw.refusal = refusef(gatewayv1.GatewayReasonUnsupportedAddress,
+			"spec.addresses[%d]: type %s with value %q is not supported: %s", i, kind, want.Value, hint)
 	}
 	return true
 }
@@ -104,10 +101,8 @@ func (t *translation) anyAddress(gw *gateway, taken map[netip.Addr]bool) *addres
 	ip, ok := fromPool(t.Addresses, nameOf(gw).String(), taken)
 	if !ok {
 		a.unknown = true
-		a.refusal = &refusal{
-			string(gatewayv1.GatewayReasonAddressNotAssigned),
-			fmt.Sprintf("every address of %s is taken: remove a Gateway or make the pool larger", t.Addresses),
-		}
+		a.refusal = refusef(gatewayv1.GatewayReasonAddressNotAssigned,
+			"every address of %s is taken: remove a Gateway or make the pool larger", t.Addresses)
 		return a
 	}
 	taken[ip] = true
@@ -218,10 +213,8 @@ func (t *translation) claimPorts() {
 func (gw *gateway) claim(l *listener, held *heldPorts) *refusal {
 	for _, a := range gw.addresses {
 		if who := held.heldBy(a.ip); who != "" && !a.unknown {
-			return &refusal{
-				string(gatewayv1.ListenerReasonPortUnavailable),
-				fmt.Sprintf("port %d of %s is held by %s: choose another port or address", l.spec.Port, a.value(), who),
-			}
+			return refusef(gatewayv1.ListenerReasonPortUnavailable,
+				"port %d of %s is held by %s: choose another port or address", l.spec.Port, a.value(), who)
 		}
 	}
 	for _, a := range gw.addresses {
@@ -242,22 +235,18 @@ func (gw *gateway) unbound(a *address, port []*listener, err error) {
 	}
 	switch {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		a.refusal = &refusal{
-			string(gatewayv1.GatewayReasonAddressNotUsable),
-			fmt.Sprintf("address %s: %v: it has to be an address of this machine", a.value(), err),
-		}
+		a.refusal = refusef(gatewayv1.GatewayReasonAddressNotUsable,
+			"address %s: %v: it has to be an address of this machine", a.value(), err)
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.ENOBUFS):
-		a.refusal = &refusal{string(gatewayv1.GatewayReasonNoResources), fmt.Sprintf("address %s: %v", a.value(), err)}
+		a.refusal = refusef(gatewayv1.GatewayReasonNoResources, "address %s: %v", a.value(), err)
 	default:
 		hint := ""
 		if errors.Is(err, syscall.EACCES) {
 			hint = ": binding it needs a right that this process does not have; a port offset does without"
 		}
 		for _, l := range port {
-			l.unaccepted = &refusal{
-				string(gatewayv1.ListenerReasonPortUnavailable),
-				fmt.Sprintf("port %d of %s: %v%s", l.spec.Port, a.value(), err, hint),
-			}
+			l.unaccepted = refusef(gatewayv1.ListenerReasonPortUnavailable,
+				"port %d of %s: %v%s", l.spec.Port, a.value(), err, hint)
 		}
 		return
 	}

@@ -70,7 +70,8 @@ func (t *translation) attachToDefaults(r *routeObject, defaults []*gateway) {
 		if slices.ContainsFunc(r.parents, func(p gatewayv1.RouteParentStatus) bool { return t.parent(r, p.ParentRef).gw == gw }) {
 			continue
 		}
-		t.attachTo(r, gatewayv1.ParentReference{Group: &group, Kind: &kind, Namespace: &namespace, Name: gatewayv1.ObjectName(gw.Name)}, "spec.useDefaultGateways")
+		ref := gatewayv1.ParentReference{Group: &group, Kind: &kind, Namespace: &namespace, Name: gatewayv1.ObjectName(gw.Name)}
+		t.attachTo(r, ref, "spec.useDefaultGateways")
 	}
 }
 
@@ -116,7 +117,7 @@ func (t *translation) attachTo(r *routeObject, ref gatewayv1.ParentReference, pl
 	})
 	switch {
 	case why != nil:
-		c.set(string(gatewayv1.RouteConditionAccepted), false, why.reason, why.message)
+		say(&c, gatewayv1.RouteConditionAccepted, false, why.reason, why.message)
 	case refused >= 0:
 		c = append(c, meaning.conditions[refused])
 	default:
@@ -124,7 +125,7 @@ func (t *translation) attachTo(r *routeObject, ref gatewayv1.ParentReference, pl
 		for _, l := range listeners {
 			message += r.attach(l)
 		}
-		c.set(string(gatewayv1.RouteConditionAccepted), true, string(gatewayv1.RouteReasonAccepted), message)
+		say(&c, gatewayv1.RouteConditionAccepted, true, gatewayv1.RouteReasonAccepted, message)
 	}
 	for _, m := range meaning.conditions {
 		partly := m.Type == string(gatewayv1.RouteConditionPartiallyInvalid)
@@ -149,14 +150,14 @@ func (t *translation) noParent(r *routeObject, ref gatewayv1.ParentReference, pl
 			t.problem(r.kind, r, fmt.Sprintf("%s: there is no ListenerSet %s", place, name))
 		}
 	case t.AnyClass:
-		t.problem(r.kind, r, fmt.Sprintf("%s: %s is no kind that routes are attached to: name a Gateway or a ListenerSet", place, kindOf(group, kind)))
+		t.problem(r.kind, r, fmt.Sprintf("%s: routes are attached to no %s: name a Gateway or a ListenerSet", place, kindOf(group, kind)))
 	}
 }
 
 // takers finds the listeners of a parent that take a route, or why none does: the check that the most of them passed says it.
 func (t *translation) takers(r *routeObject, p *parent, ref gatewayv1.ParentReference) ([]*listener, *refusal) {
 	if p.set != nil && p.set.refusal != nil {
-		return nil, &refusal{string(gatewayv1.RouteReasonNoMatchingParent), "the ListenerSet is not attached: " + p.set.refusal.message}
+		return nil, refuse(gatewayv1.RouteReasonNoMatchingParent, "the ListenerSet is not attached: "+p.set.refusal.message)
 	}
 	named := p.listeners
 	if ref.SectionName != nil && *ref.SectionName != "" {
@@ -169,7 +170,7 @@ func (t *translation) takers(r *routeObject, p *parent, ref gatewayv1.ParentRefe
 		named = slices.DeleteFunc(slices.Clone(named), func(l *listener) bool { return l.spec.Port != *ref.Port })
 	}
 	if len(named) == 0 {
-		return nil, &refusal{string(gatewayv1.RouteReasonNoMatchingParent), noSuchListener(ref)}
+		return nil, refuse(gatewayv1.RouteReasonNoMatchingParent, noSuchListener(ref))
 	}
 	var fit []*listener
 	allowed, conflict := false, ""
@@ -191,17 +192,12 @@ func (t *translation) takers(r *routeObject, p *parent, ref gatewayv1.ParentRefe
 	case len(fit) > 0:
 		return fit, nil
 	case conflict != "":
-		return nil, &refusal{string(gatewayv1.ListenerReasonHostnameConflict), conflict}
+		return nil, refuse(gatewayv1.ListenerReasonHostnameConflict, conflict)
 	case allowed:
-		return nil, &refusal{
-			string(gatewayv1.RouteReasonNoMatchingListenerHostname),
-			fmt.Sprintf("no hostname in common with %s", names(named)),
-		}
+		return nil, refusef(gatewayv1.RouteReasonNoMatchingListenerHostname, "no hostname in common with %s", names(named))
 	}
-	return nil, &refusal{
-		string(gatewayv1.RouteReasonNotAllowedByListeners),
-		fmt.Sprintf("allowedRoutes and protocol of %s let in no %s of namespace %s", names(named), r.kind, r.GetNamespace()),
-	}
+	return nil, refusef(gatewayv1.RouteReasonNotAllowedByListeners,
+		"allowedRoutes and protocol of %s let in no %s of namespace %s", names(named), r.kind, r.GetNamespace())
 }
 
 func noSuchListener(ref gatewayv1.ParentReference) string {
@@ -292,7 +288,8 @@ func (r *routeObject) meaning(gw *gateway, terminated bool) *translated {
 	return &made
 }
 
-// attach has a listener serve r, once. It returns what is to be said of it besides: of several TCPRoutes or UDPRoutes only the oldest is served.
+// attach has a listener serve r, once. It returns what is to be said of it besides: of several TCPRoutes or UDPRoutes only
+// the oldest is served.
 func (r *routeObject) attach(l *listener) (note string) {
 	if l.last == r {
 		return ""

@@ -107,10 +107,11 @@ func parsePool(bundle []byte) (*x509.CertPool, error) {
 
 // keyPair resolves the reference of a kind in a namespace to a Secret with a certificate. Where the reference may not be made, the
 // reason is RefNotPermitted; for all else that is wrong, invalid.
-func (t *translation) keyPair(fromKind, fromNamespace string, ref *gatewayv1.SecretObjectReference, invalid string) (*tls.Certificate, *refusal) {
+func (t *translation) keyPair(fromKind, fromNamespace string, ref *gatewayv1.SecretObjectReference, invalid string,
+) (*tls.Certificate, *refusal) {
 	group, kind := stringOr(ref.Group, ""), stringOr(ref.Kind, "Secret")
 	if group != "" || kind != "Secret" {
-		return nil, &refusal{invalid, kindOf(group, kind) + " is no kind that holds a certificate: name a Secret"}
+		return nil, refuse(invalid, kindOf(group, kind)+" is no kind that holds a certificate: name a Secret")
 	}
 	name := types.NamespacedName{Namespace: stringOr(ref.Namespace, fromNamespace), Name: string(ref.Name)}
 	if !t.granted(gatewayv1.GroupName, fromKind, fromNamespace, "", "Secret", name.Namespace, name.Name) {
@@ -118,24 +119,22 @@ func (t *translation) keyPair(fromKind, fromNamespace string, ref *gatewayv1.Sec
 	}
 	secret := t.secrets[name]
 	if secret == nil {
-		return nil, &refusal{invalid, fmt.Sprintf("there is no Secret %s", name)}
+		return nil, refusef(invalid, "there is no Secret %s", name)
 	}
 	for _, key := range []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey} {
 		if len(secret.Data[key]) == 0 {
-			return nil, &refusal{invalid, fmt.Sprintf("Secret %s has no %s", name, key)}
+			return nil, refusef(invalid, "Secret %s has no %s", name, key)
 		}
 	}
 	pair, err := t.Cache.keyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
-		return nil, &refusal{invalid, fmt.Sprintf("Secret %s: %v", name, err)}
+		return nil, refusef(invalid, "Secret %s: %v", name, err)
 	}
 	return pair, nil
 }
 
 // notPermitted is the refusal of a reference that no ReferenceGrant allows.
 func notPermitted(fromKind, fromNamespace, kind string, name types.NamespacedName) *refusal {
-	return &refusal{
-		string(gatewayv1.ListenerReasonRefNotPermitted),
-		fmt.Sprintf("no ReferenceGrant in namespace %s lets a %s of namespace %s refer to %s %s", name.Namespace, fromKind, fromNamespace, kind, name.Name),
-	}
+	return refusef(gatewayv1.ListenerReasonRefNotPermitted,
+		"no ReferenceGrant in namespace %s lets a %s of namespace %s refer to %s %s", name.Namespace, fromKind, fromNamespace, kind, name.Name)
 }

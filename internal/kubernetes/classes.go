@@ -79,20 +79,15 @@ func (t *translation) classesOf() map[string]*class {
 			if c.foreign {
 				t.problem("GatewayClass", gc, "spec.parametersRef: skipped, since it speaks to "+string(gc.Spec.ControllerName))
 			} else {
-				c.refusal = &refusal{
-					string(gatewayv1.GatewayClassReasonInvalidParameters),
-					"spec.parametersRef: " + kindOf(string(ref.Group), string(ref.Kind)) + " is no kind that configures a class: remove parametersRef",
-				}
+				c.refusal = refuse(gatewayv1.GatewayClassReasonInvalidParameters,
+					"spec.parametersRef: "+kindOf(string(ref.Group), string(ref.Kind))+" is no kind that configures a class: remove parametersRef")
 			}
 		}
 		var conds conditions
-		if c.refusal == nil {
-			conds.set(string(gatewayv1.GatewayClassConditionStatusAccepted), true, string(gatewayv1.GatewayClassReasonAccepted), "Gateways of this class are served")
-		} else {
-			conds.set(string(gatewayv1.GatewayClassConditionStatusAccepted), false, c.refusal.reason, c.refusal.message)
-		}
-		conds.set(string(gatewayv1.GatewayClassConditionStatusSupportedVersion), true,
-			string(gatewayv1.GatewayClassReasonSupportedVersion), "the Gateway API is read as "+apiVersion+" defines it")
+		unless(&conds, c.refusal, gatewayv1.GatewayClassConditionStatusAccepted, gatewayv1.GatewayClassReasonAccepted,
+			"Gateways of this class are served")
+		say(&conds, gatewayv1.GatewayClassConditionStatusSupportedVersion, true, gatewayv1.GatewayClassReasonSupportedVersion,
+			"the Gateway API is read as "+apiVersion+" defines it")
 		status := gatewayv1.GatewayClassStatus{Conditions: conds.published(gc.Generation)}
 		for _, name := range supportedFeatures {
 			status.SupportedFeatures = append(status.SupportedFeatures, gatewayv1.SupportedFeature{Name: name})

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -42,8 +43,28 @@ func (c *conditions) published(generation int64) []metav1.Condition {
 	return out
 }
 
+// say is set for the API's own types of types and reasons.
+func say[T, R ~string](c *conditions, kind T, status bool, reason R, message string) {
+	c.set(string(kind), status, string(reason), message)
+}
+
+// unless says that something holds, or why it does not.
+func unless[T, R ~string](c *conditions, why *refusal, kind T, reason R, message string) {
+	if why != nil {
+		say(c, kind, false, why.reason, why.message)
+	} else {
+		say(c, kind, true, reason, message)
+	}
+}
+
 // refusal is why something cannot be: the reason and message of a condition.
 type refusal struct{ reason, message string }
+
+func refuse[R ~string](reason R, message string) *refusal { return &refusal{string(reason), message} }
+
+func refusef[R ~string](reason R, format string, args ...any) *refusal {
+	return &refusal{string(reason), fmt.Sprintf(format, args...)}
+}
 
 // publish adds the status of an object.
 func (t *translation) publish(kind string, o metav1.Object, status any) {

@@ -108,10 +108,8 @@ func (gw *gateway) loses(l *listener, claim *portClaim) *refusal {
 	case claim == nil:
 		return nil
 	case claim.contested:
-		return &refusal{
-			string(gatewayv1.ListenerReasonProtocolConflict),
-			fmt.Sprintf("port %d: listeners before it disagree on its protocol", l.spec.Port),
-		}
+		return refusef(gatewayv1.ListenerReasonProtocolConflict,
+			"port %d: listeners before it disagree on its protocol", l.spec.Port)
 	case claim.transport != l.transport:
 		return protocolConflict(l, claim.first)
 	}
@@ -122,28 +120,22 @@ func (gw *gateway) loses(l *listener, claim *portClaim) *refusal {
 }
 
 func protocolConflict(l, with *listener) *refusal {
-	return &refusal{
-		string(gatewayv1.ListenerReasonProtocolConflict),
-		fmt.Sprintf("port %d: %s does not go with the %s of listener %s", l.spec.Port, l.spec.Protocol, with.spec.Protocol, with.spec.Name),
-	}
+	return refusef(gatewayv1.ListenerReasonProtocolConflict,
+		"port %d: %s does not go with the %s of listener %s", l.spec.Port, l.spec.Protocol, with.spec.Protocol, with.spec.Name)
 }
 
 // sameName is the conflict of two listeners with one port and one hostname; TCP and UDP have no hostname to tell them apart by.
 func sameName(l, with *listener) *refusal {
 	if l.transport == route.TransportTCP || l.transport == route.TransportUDP {
-		return &refusal{
-			string(gatewayv1.ListenerReasonProtocolConflict),
-			fmt.Sprintf("port %d: %s lets one listener have it, and listener %s names it too", l.spec.Port, l.spec.Protocol, with.spec.Name),
-		}
+		return refusef(gatewayv1.ListenerReasonProtocolConflict,
+			"port %d: %s lets one listener have it, and listener %s names it too", l.spec.Port, l.spec.Protocol, with.spec.Name)
 	}
 	hostname := "every hostname"
 	if l.hostname != "" {
 		hostname = "hostname " + l.hostname
 	}
-	return &refusal{
-		string(gatewayv1.ListenerReasonHostnameConflict),
-		fmt.Sprintf("port %d: listener %s has %s too", l.spec.Port, with.spec.Name, hostname),
-	}
+	return refusef(gatewayv1.ListenerReasonHostnameConflict,
+		"port %d: listener %s has %s too", l.spec.Port, with.spec.Name, hostname)
 }
 
 // findOverlaps marks listeners of one port under whose TLS a name could be meant for another one (ListenerConditionOverlappingTLSConfig).

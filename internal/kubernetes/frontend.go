@@ -22,15 +22,13 @@ func (t *translation) listenerTLS(l *listener) {
 	}
 	switch {
 	case mode == gatewayv1.TLSModePassthrough && l.spec.Protocol == gatewayv1.HTTPSProtocolType:
-		l.unaccepted = &refusal{
-			string(gatewayv1.ListenerReasonUnsupportedValue),
-			"tls.mode Passthrough: HTTPS has to end here; write protocol TLS to pass it through",
-		}
+		l.unaccepted = refuse(gatewayv1.ListenerReasonUnsupportedValue,
+			"tls.mode Passthrough: HTTPS has to end here; write protocol TLS to pass it through")
 		return
 	case mode == gatewayv1.TLSModePassthrough:
 		return
 	case mode != gatewayv1.TLSModeTerminate:
-		l.unaccepted = &refusal{string(gatewayv1.ListenerReasonUnsupportedValue), fmt.Sprintf("tls.mode %q: write Terminate or Passthrough", mode)}
+		l.unaccepted = refusef(gatewayv1.ListenerReasonUnsupportedValue, "tls.mode %q: write Terminate or Passthrough", mode)
 		return
 	}
 	l.tls = new(route.HostTLS)
@@ -55,11 +53,11 @@ func (t *translation) serverCertificates(l *listener) {
 		if bad == nil {
 			l.tls.Certificates = append(l.tls.Certificates, pair)
 		} else if why == nil {
-			why = &refusal{bad.reason, fmt.Sprintf("tls.certificateRefs[%d]: %s", i, bad.message)}
+			why = refusef(bad.reason, "tls.certificateRefs[%d]: %s", i, bad.message)
 		}
 	}
 	if len(refs) == 0 {
-		why = &refusal{invalid, "tls.certificateRefs is empty: name a Secret with the certificate"}
+		why = refuse(invalid, "tls.certificateRefs is empty: name a Secret with the certificate")
 	}
 	if why == nil {
 		return
@@ -87,9 +85,9 @@ func (t *translation) clientValidation(l *listener) {
 	}
 	pool, why := t.caBundles("Gateway", l.gw.Namespace, config.Validation.CACertificateRefs)
 	if why != nil {
-		l.refs = &refusal{why.reason, place + ": " + why.message}
+		l.refs = refuse(why.reason, place+": "+why.message)
 		if pool == nil {
-			l.unaccepted = &refusal{string(gatewayv1.ListenerReasonNoValidCACertificate), l.refs.message}
+			l.unaccepted = refuse(gatewayv1.ListenerReasonNoValidCACertificate, l.refs.message)
 			return
 		}
 	}
@@ -105,18 +103,18 @@ func (t *translation) caBundles(fromKind, fromNamespace string, refs []gatewayv1
 		if bad == nil {
 			bundles = append(bundles, string(bundle))
 		} else if why == nil {
-			why = &refusal{bad.reason, fmt.Sprintf("caCertificateRefs[%d]: %s", i, bad.message)}
+			why = refusef(bad.reason, "caCertificateRefs[%d]: %s", i, bad.message)
 		}
 	}
 	if len(refs) == 0 {
-		why = &refusal{string(gatewayv1.ListenerReasonInvalidCACertificateRef), "caCertificateRefs is empty"}
+		why = refuse(gatewayv1.ListenerReasonInvalidCACertificateRef, "caCertificateRefs is empty")
 	}
 	if len(bundles) == 0 {
 		return nil, why
 	}
 	pool, err := t.Cache.pool([]byte(strings.Join(bundles, "\n")))
 	if err != nil { // cannot be: each was parsed
-		return nil, &refusal{string(gatewayv1.ListenerReasonInvalidCACertificateRef), err.Error()}
+		return nil, refuse(gatewayv1.ListenerReasonInvalidCACertificateRef, err.Error())
 	}
 	return pool, why
 }
@@ -124,10 +122,8 @@ func (t *translation) caBundles(fromKind, fromNamespace string, refs []gatewayv1
 // caBundle resolves one reference to a ConfigMap or a Secret with CA certificates.
 func (t *translation) caBundle(fromKind, fromNamespace string, ref *gatewayv1.ObjectReference) ([]byte, *refusal) {
 	if ref.Group != "" || ref.Kind != "ConfigMap" && ref.Kind != "Secret" {
-		return nil, &refusal{
-			string(gatewayv1.ListenerReasonInvalidCACertificateKind),
-			kindOf(string(ref.Group), string(ref.Kind)) + " is no kind that holds CA certificates: name a ConfigMap or a Secret",
-		}
+		return nil, refuse(gatewayv1.ListenerReasonInvalidCACertificateKind,
+			kindOf(string(ref.Group), string(ref.Kind))+" is no kind that holds CA certificates: name a ConfigMap or a Secret")
 	}
 	name := types.NamespacedName{Namespace: stringOr(ref.Namespace, fromNamespace), Name: string(ref.Name)}
 	if !t.granted(gatewayv1.GroupName, fromKind, fromNamespace, "", string(ref.Kind), name.Namespace, name.Name) {
@@ -167,5 +163,5 @@ func (t *translation) checkBundle(kind string, name types.NamespacedName, bundle
 }
 
 func badBundle(format string, args ...any) *refusal {
-	return &refusal{string(gatewayv1.ListenerReasonInvalidCACertificateRef), fmt.Sprintf(format, args...)}
+	return refusef(gatewayv1.ListenerReasonInvalidCACertificateRef, format, args...)
 }

@@ -46,9 +46,9 @@ func (t *translation) readFrontendTLS() {
 		switch {
 		case bad != nil:
 		case policy.Spec.Override != nil:
-			bad = &refusal{albv1.ReasonOverrideNotSupported, "spec.override is not supported: use spec.default"}
+			bad = refuse(albv1.ReasonOverrideNotSupported, "spec.override is not supported: use spec.default")
 		case gw == nil:
-			bad = &refusal{albv1.ReasonInvalidGateway, "there is no " + target.String()}
+			bad = refuse(albv1.ReasonInvalidGateway, "there is no "+target.String())
 		}
 		var said *frontendTLS
 		if bad == nil {
@@ -108,15 +108,11 @@ func (t *translation) frontendTLSOf(policy *albv1.FrontendTLSPolicy) (*frontendT
 	if p := config.PolicyType; p != nil {
 		switch {
 		case p.Type != albv1.PolicyTypePredefined && p.Type != "":
-			return nil, &refusal{
-				albv1.FrontendTLSPolicyReasonInvalidPolicyType,
-				fmt.Sprintf("spec.default.policyType.type %q: want %s", p.Type, albv1.PolicyTypePredefined),
-			}
+			return nil, refusef(albv1.FrontendTLSPolicyReasonInvalidPolicyType,
+				"spec.default.policyType.type %q: want %s", p.Type, albv1.PolicyTypePredefined)
 		case p.Name != albv1.PolicyType202306 && p.Name != albv1.PolicyType202306S && p.Name != "":
-			return nil, &refusal{
-				albv1.FrontendTLSPolicyReasonInvalidPolicyName,
-				fmt.Sprintf("spec.default.policyType.name %q: want %s or %s", p.Name, albv1.PolicyType202306, albv1.PolicyType202306S),
-			}
+			return nil, refusef(albv1.FrontendTLSPolicyReasonInvalidPolicyName,
+				"spec.default.policyType.name %q: want %s or %s", p.Name, albv1.PolicyType202306, albv1.PolicyType202306S)
 		}
 	}
 	if config.Verify == nil {
@@ -128,25 +124,27 @@ func (t *translation) frontendTLSOf(policy *albv1.FrontendTLSPolicy) (*frontendT
 	var bad *refusal
 	switch kind := stringOr(ref.Kind, "Secret"); {
 	case stringOr(ref.Group, "") != "" || kind != "Secret":
-		bad = &refusal{albv1.ReasonInvalidCertificateRef, kindOf(stringOr(ref.Group, ""), kind) + " is no kind that holds CA certificates here: name a Secret"}
+		bad = refuse(albv1.ReasonInvalidCertificateRef,
+			kindOf(stringOr(ref.Group, ""), kind)+" is no kind that holds CA certificates here: name a Secret")
 	case !t.granted(albv1.Group, "FrontendTLSPolicy", policy.Namespace, "", "Secret", name.Namespace, name.Name):
 		bad = notPermitted("FrontendTLSPolicy."+albv1.Group, policy.Namespace, "Secret", name)
 	default:
 		bundle, why := t.caSecret(name)
 		if why != nil {
-			bad = &refusal{albv1.ReasonInvalidCertificateRef, why.message}
+			bad = refuse(albv1.ReasonInvalidCertificateRef, why.message)
 			break
 		}
 		said.pool, _ = t.Cache.pool(bundle)
 	}
 	if bad != nil {
-		said.refs = &refusal{bad.reason, "spec.default.verify.caCertificateRef: " + bad.message}
+		said.refs = refuse(bad.reason, "spec.default.verify.caCertificateRef: "+bad.message)
 	}
 	return said, nil
 }
 
-// applyFrontendTLS has the policy for a listener hold: the one that names it, else the one for its whole Gateway. Where spec.tls.frontend of
-// the Gateway asks for client certificates, it goes before the policy's verify. A policy whose verify cannot be followed lets nobody in.
+// applyFrontendTLS has the policy for a listener hold: the one that names it, else the one for its whole Gateway. Where
+// spec.tls.frontend of the Gateway asks for client certificates, it goes before the policy's verify. A policy whose verify
+// cannot be followed lets nobody in.
 func (l *listener) applyFrontendTLS() {
 	said := l.gw.frontend[""]
 	if own := l.gw.frontend[string(l.spec.Name)]; own != nil && l.set == nil {
@@ -159,8 +157,9 @@ func (l *listener) applyFrontendTLS() {
 	switch {
 	case !said.verify || l.tls.ClientCAs != nil:
 	case said.pool == nil:
-		why := &refusal{string(gatewayv1.ListenerReasonInvalidCACertificateRef), "FrontendTLSPolicy " + nameOf(said.policy).String() + ": " + said.refs.message}
-		l.refs, l.unaccepted = why, &refusal{string(gatewayv1.ListenerReasonNoValidCACertificate), why.message}
+		why := refuse(gatewayv1.ListenerReasonInvalidCACertificateRef,
+			"FrontendTLSPolicy "+nameOf(said.policy).String()+": "+said.refs.message)
+		l.refs, l.unaccepted = why, refuse(gatewayv1.ListenerReasonNoValidCACertificate, why.message)
 	default:
 		l.tls.ClientCAs, l.tls.ClientNames = said.pool, said.names
 	}

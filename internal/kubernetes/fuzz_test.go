@@ -98,7 +98,8 @@ func checkResult(t *testing.T, set *Set, o Options, r *Result) {
 		s := &r.Statuses[i]
 		statuses[s.Kind+" "+s.Metadata.Namespace+"/"+s.Metadata.Name] = true
 		for at, c := range Conditions(s) {
-			if c.Reason == "" || c.Status != metav1.ConditionTrue && c.Status != metav1.ConditionFalse || c.ObservedGeneration != s.Metadata.Generation {
+			known := c.Status == metav1.ConditionTrue || c.Status == metav1.ConditionFalse
+			if !known || c.Reason == "" || c.ObservedGeneration != s.Metadata.Generation {
 				t.Errorf("%s %s, %s: %+v", s.Kind, s.Metadata.Name, at, c)
 			}
 		}
@@ -137,7 +138,8 @@ func checkHost(t *testing.T, l *route.Listener, h *route.Host) {
 	for _, s := range h.Streams {
 		check(s.Route, s.Hostnames)
 	}
-	if raw := l.Transport == route.TransportTCP || l.Transport == route.TransportUDP; raw && len(h.Rules) > 0 || l.Transport == route.TransportHTTP && len(h.Streams) > 0 {
+	mixed := h.Raw && len(h.Rules) > 0 || !h.Raw && len(h.Streams) > 0
+	if mixed || l.Transport != route.TransportTLS && h.Raw == (l.Transport == route.TransportHTTP) {
 		t.Errorf("%s %s has %d rules and %d streams", l.Transport, l.Key(), len(h.Rules), len(h.Streams))
 	}
 }
@@ -216,7 +218,7 @@ func (c *chooser) set() *Set {
 	s.Gateways = list(c, 3, c.gateway)
 	s.ListenerSets = list(c, 3, func() *gatewayv1.ListenerSet {
 		l := &gatewayv1.ListenerSet{ObjectMeta: c.meta()}
-		l.Spec.ParentRef = gatewayv1.ParentGatewayReference{Namespace: maybe(c, gatewayv1.Namespace("one"), "two"), Name: c.name()}
+		l.Spec.ParentRef = gatewayv1.ParentGatewayReference{Namespace: c.other(), Name: c.name()}
 		for _, x := range list(c, 3, c.listener) {
 			l.Spec.Listeners = append(l.Spec.Listeners, gatewayv1.ListenerEntry(x))
 		}
@@ -225,16 +227,23 @@ func (c *chooser) set() *Set {
 	s.ReferenceGrants = list(c, 2, func() *gatewayv1.ReferenceGrant {
 		g := &gatewayv1.ReferenceGrant{ObjectMeta: c.meta()}
 		g.Spec.From = list(c, 2, func() gatewayv1.ReferenceGrantFrom {
-			return gatewayv1.ReferenceGrantFrom{Group: gatewayv1.GroupName, Kind: pick(c, gatewayv1.Kind("Gateway"), "ListenerSet", "HTTPRoute"), Namespace: pick(c, gatewayv1.Namespace("one"), "two")}
+			return gatewayv1.ReferenceGrantFrom{
+				Group: gatewayv1.GroupName, Kind: pick(c, gatewayv1.Kind("Gateway"), "ListenerSet", "HTTPRoute"), Namespace: *c.other("one"),
+			}
 		})
 		g.Spec.To = list(c, 2, func() gatewayv1.ReferenceGrantTo {
-			return gatewayv1.ReferenceGrantTo{Kind: pick(c, gatewayv1.Kind("Secret"), "Service", "ConfigMap"), Name: maybe(c, gatewayv1.ObjectName("good"))}
+			return gatewayv1.ReferenceGrantTo{
+				Kind: pick(c, gatewayv1.Kind("Secret"), "Service", "ConfigMap"), Name: maybe(c, gatewayv1.ObjectName("good")),
+			}
 		})
 		return g
 	})
 	s.FrontendTLSPolicies = list(c, 2, func() *albv1.FrontendTLSPolicy {
 		p := &albv1.FrontendTLSPolicy{ObjectMeta: c.meta()}
-		p.Spec.TargetRef = albv1.CustomTargetRef{Group: gatewayv1.GroupName, Kind: "Gateway", Name: string(c.name()), SectionNames: list(c, 1, func() string { return string(c.section()) })}
+		p.Spec.TargetRef = albv1.CustomTargetRef{
+			Group: gatewayv1.GroupName, Kind: "Gateway", Name: string(c.name()),
+			SectionNames: list(c, 1, func() string { return string(c.section()) }),
+		}
 		p.Spec.Default = maybe(c, albv1.FrontendTLSPolicyConfig{Verify: maybe(c, albv1.FrontendTLSVerify{CaCertificateRef: c.secret()})})
 		return p
 	})
@@ -247,7 +256,7 @@ func (c *chooser) routes(s *Set) {
 		return list(c, 2, func() gatewayv1.BackendRef {
 			return gatewayv1.BackendRef{Weight: maybe(c, int32(0), 3, -1), BackendObjectReference: gatewayv1.BackendObjectReference{
 				Kind: maybe(c, gatewayv1.Kind("Service"), "Other"), Name: pick(c, gatewayv1.ObjectName("good"), "missing"),
-				Namespace: maybe(c, gatewayv1.Namespace("one"), "two"), Port: maybe(c, gatewayv1.PortNumber(80), 53, 0, -1),
+				Namespace: c.other(), Port: maybe(c, gatewayv1.PortNumber(80), 53, 0, -1),
 			}}
 		})
 	}
@@ -300,12 +309,17 @@ func (c *chooser) gateway() *gatewayv1.Gateway {
 			Value: pick(c, "", "127.0.0.1", "0.0.0.0", "::", "10.0.0.1", "name"),
 		}
 	})
-	g.Spec.AllowedListeners = maybe(c, gatewayv1.AllowedListeners{Namespaces: maybe(c, gatewayv1.ListenerNamespaces{From: c.from(), Selector: c.selector()})})
+	g.Spec.AllowedListeners = maybe(c, gatewayv1.AllowedListeners{
+		Namespaces: maybe(c, gatewayv1.ListenerNamespaces{From: c.from(), Selector: c.selector()}),
+	})
 	validation := func() gatewayv1.TLSConfig {
 		return gatewayv1.TLSConfig{Validation: maybe(c, gatewayv1.FrontendTLSValidation{
 			Mode: pick(c, gatewayv1.AllowValidOnly, gatewayv1.AllowInsecureFallback),
 			CACertificateRefs: list(c, 2, func() gatewayv1.ObjectReference {
-				return gatewayv1.ObjectReference{Kind: pick(c, gatewayv1.Kind("ConfigMap"), "Secret", "Service"), Name: pick(c, gatewayv1.ObjectName("good"), "missing"), Namespace: maybe(c, gatewayv1.Namespace("one"), "two")}
+				return gatewayv1.ObjectReference{
+					Kind: pick(c, gatewayv1.Kind("ConfigMap"), "Secret", "Service"), Name: pick(c, gatewayv1.ObjectName("good"), "missing"),
+					Namespace: c.other(),
+				}
 			}),
 		})}
 	}
@@ -321,7 +335,7 @@ func (c *chooser) gateway() *gatewayv1.Gateway {
 func (c *chooser) listener() gatewayv1.Listener {
 	l := gatewayv1.Listener{
 		Name: c.section(), Port: pick(c, gatewayv1.PortNumber(80), 443, 81, 0, 65535, -1), Hostname: maybe(c, c.hostname()),
-		Protocol: pick(c, gatewayv1.HTTPProtocolType, gatewayv1.HTTPSProtocolType, gatewayv1.TLSProtocolType, gatewayv1.TCPProtocolType, gatewayv1.UDPProtocolType, "x"),
+		Protocol: pick(c, gatewayv1.HTTPProtocolType, gatewayv1.HTTPSProtocolType, gatewayv1.TLSProtocolType, "TCP", "UDP", "x"),
 	}
 	if l.Protocol == gatewayv1.HTTPSProtocolType || l.Protocol == gatewayv1.TLSProtocolType {
 		l.TLS = maybe(c, gatewayv1.ListenerTLSConfig{
@@ -338,7 +352,7 @@ func (c *chooser) listener() gatewayv1.Listener {
 }
 
 func (c *chooser) from() *gatewayv1.FromNamespaces {
-	return maybe(c, gatewayv1.NamespacesFromAll, gatewayv1.NamespacesFromSame, gatewayv1.NamespacesFromSelector, gatewayv1.NamespacesFromNone, "x")
+	return maybe(c, gatewayv1.NamespacesFromAll, gatewayv1.NamespacesFromSame, gatewayv1.NamespacesFromSelector, "None", "x")
 }
 
 func (c *chooser) selector() *metav1.LabelSelector {
@@ -348,8 +362,17 @@ func (c *chooser) selector() *metav1.LabelSelector {
 
 func (c *chooser) secret() gatewayv1.SecretObjectReference {
 	return gatewayv1.SecretObjectReference{
-		Kind: maybe(c, gatewayv1.Kind("Secret"), "Other"), Name: pick(c, gatewayv1.ObjectName("good"), "missing"), Namespace: maybe(c, gatewayv1.Namespace("one"), "two"),
+		Kind: maybe(c, gatewayv1.Kind("Secret"), "Other"), Name: pick(c, gatewayv1.ObjectName("good"), "missing"), Namespace: c.other(),
 	}
+}
+
+// other is a namespace, or none; one of from instead of none, if there are any.
+func (c *chooser) other(from ...gatewayv1.Namespace) *gatewayv1.Namespace {
+	n := maybe(c, gatewayv1.Namespace("one"), "two")
+	if n == nil && len(from) > 0 {
+		n = &from[0]
+	}
+	return n
 }
 
 func (c *chooser) hostname() gatewayv1.Hostname {
@@ -369,7 +392,7 @@ func (c *chooser) common() gatewayv1.CommonRouteSpec {
 		UseDefaultGateways: pick(c, gatewayv1.GatewayDefaultScope(""), gatewayv1.GatewayDefaultScopeAll),
 		ParentRefs: list(c, 3, func() gatewayv1.ParentReference {
 			return gatewayv1.ParentReference{
-				Kind: maybe(c, gatewayv1.Kind("Gateway"), "ListenerSet", "Service"), Name: c.name(), Namespace: maybe(c, gatewayv1.Namespace("one"), "two"),
+				Kind: maybe(c, gatewayv1.Kind("Gateway"), "ListenerSet", "Service"), Name: c.name(), Namespace: c.other(),
 				SectionName: maybe(c, c.section()), Port: maybe(c, gatewayv1.PortNumber(80), 443),
 			}
 		}),

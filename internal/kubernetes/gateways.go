@@ -41,11 +41,15 @@ func (t *translation) gatewaysOf() {
 		if t.gateways[nameOf(g)] != nil {
 			continue
 		}
-		gw := &gateway{Gateway: g, foreign: c.foreign, sections: make(map[string]*listener), claimed: make(map[string]*portClaim), frontend: make(map[string]*frontendTLS)}
+		gw := &gateway{
+			Gateway: g, foreign: c.foreign,
+			sections: make(map[string]*listener), claimed: make(map[string]*portClaim), frontend: make(map[string]*frontendTLS),
+		}
 		t.gateways[nameOf(g)] = gw
 		t.ordered = append(t.ordered, gw)
 		if c.refusal != nil {
-			gw.refusal = &refusal{string(gatewayv1.GatewayReasonInvalid), "GatewayClass " + string(g.Spec.GatewayClassName) + " is not accepted: " + c.refusal.message}
+			gw.refusal = refuse(gatewayv1.GatewayReasonInvalid,
+				"GatewayClass "+string(g.Spec.GatewayClassName)+" is not accepted: "+c.refusal.message)
 		}
 		t.parameters(gw)
 		t.backendCertificate(gw)
@@ -98,10 +102,8 @@ func (t *translation) parameters(gw *gateway) {
 	case gw.foreign:
 		t.problem("Gateway", gw, "spec.infrastructure.parametersRef: "+kind+" is skipped: it speaks to another controller")
 	case gw.refusal == nil:
-		gw.refusal = &refusal{
-			string(gatewayv1.GatewayReasonInvalidParameters),
-			"spec.infrastructure.parametersRef: " + kind + " is no kind that configures a Gateway: remove parametersRef",
-		}
+		gw.refusal = refuse(gatewayv1.GatewayReasonInvalidParameters,
+			"spec.infrastructure.parametersRef: "+kind+" is no kind that configures a Gateway: remove parametersRef")
 	}
 }
 
@@ -110,10 +112,11 @@ func (t *translation) backendCertificate(gw *gateway) {
 	if gw.Spec.TLS == nil || gw.Spec.TLS.Backend == nil || gw.Spec.TLS.Backend.ClientCertificateRef == nil {
 		return
 	}
-	certificate, why := t.keyPair("Gateway", gw.Namespace, gw.Spec.TLS.Backend.ClientCertificateRef, string(gatewayv1.GatewayReasonInvalidClientCertificateRef))
+	const invalid = string(gatewayv1.GatewayReasonInvalidClientCertificateRef)
+	certificate, why := t.keyPair("Gateway", gw.Namespace, gw.Spec.TLS.Backend.ClientCertificateRef, invalid)
 	gw.clientCertificate = certificate
 	if why != nil {
-		gw.refs = &refusal{why.reason, "spec.tls.backend.clientCertificateRef: " + why.message}
+		gw.refs = refuse(why.reason, "spec.tls.backend.clientCertificateRef: "+why.message)
 	}
 }
 
@@ -175,24 +178,16 @@ func (t *translation) gatewayStatus(gw *gateway) gatewayv1.GatewayStatus {
 	accepted := gw.accepted()
 	switch bad := gw.invalidListeners(); {
 	case accepted != nil:
-		c.set(string(gatewayv1.GatewayConditionAccepted), false, accepted.reason, accepted.message)
+		say(&c, gatewayv1.GatewayConditionAccepted, false, accepted.reason, accepted.message)
 	case bad != "":
-		c.set(string(gatewayv1.GatewayConditionAccepted), true, string(gatewayv1.GatewayReasonListenersNotValid), bad)
+		say(&c, gatewayv1.GatewayConditionAccepted, true, gatewayv1.GatewayReasonListenersNotValid, bad)
 	default:
-		c.set(string(gatewayv1.GatewayConditionAccepted), true, string(gatewayv1.GatewayReasonAccepted), "the Gateway is served")
+		say(&c, gatewayv1.GatewayConditionAccepted, true, gatewayv1.GatewayReasonAccepted, "the Gateway is served")
 	}
-	if why := gw.programmed(); why != nil {
-		c.set(string(gatewayv1.GatewayConditionProgrammed), false, why.reason, why.message)
-	} else {
-		c.set(string(gatewayv1.GatewayConditionProgrammed), true, string(gatewayv1.GatewayReasonProgrammed), "configured")
-	}
-	if why := gw.resolved(); why != nil {
-		c.set(string(gatewayv1.GatewayConditionResolvedRefs), false, why.reason, why.message)
-	} else {
-		c.set(string(gatewayv1.GatewayConditionResolvedRefs), true, string(gatewayv1.GatewayReasonResolvedRefs), "every reference is resolved")
-	}
+	unless(&c, gw.programmed(), gatewayv1.GatewayConditionProgrammed, gatewayv1.GatewayReasonProgrammed, "configured")
+	unless(&c, gw.resolved(), gatewayv1.GatewayConditionResolvedRefs, gatewayv1.GatewayReasonResolvedRefs, "every reference is resolved")
 	if where := gw.insecure(); where != "" {
-		c.set(string(gatewayv1.GatewayConditionInsecureFrontendValidationMode), true, string(gatewayv1.GatewayReasonConfigurationChanged),
+		say(&c, gatewayv1.GatewayConditionInsecureFrontendValidationMode, true, gatewayv1.GatewayReasonConfigurationChanged,
 			where+" lets clients in whose certificate is missing or not valid: backends have to refuse them")
 	}
 	status.Conditions = c.published(gw.Generation)
@@ -213,7 +208,7 @@ func (gw *gateway) accepted() *refusal {
 	if bad := gw.invalidListeners(); bad != "" {
 		message += ": " + bad
 	}
-	return &refusal{string(gatewayv1.GatewayReasonListenersNotValid), message}
+	return refuse(gatewayv1.GatewayReasonListenersNotValid, message)
 }
 
 // invalidListeners says which of the Gateway's own listeners are not served, and why; "": all are.
@@ -230,7 +225,7 @@ func (gw *gateway) invalidListeners() string {
 // programmed says why the Gateway is not served on all its addresses; nil: it is.
 func (gw *gateway) programmed() *refusal {
 	if gw.accepted() != nil {
-		return &refusal{string(gatewayv1.GatewayReasonInvalid), "the Gateway is not accepted"}
+		return refuse(gatewayv1.GatewayReasonInvalid, "the Gateway is not accepted")
 	}
 	for _, a := range gw.addresses {
 		if a.refusal != nil {
@@ -254,5 +249,5 @@ func (gw *gateway) resolved() *refusal {
 	if bad == nil {
 		return nil
 	}
-	return &refusal{string(gatewayv1.GatewayReasonListenersNotResolved), strings.Join(bad, "; ")}
+	return refuse(gatewayv1.GatewayReasonListenersNotResolved, strings.Join(bad, "; "))
 }

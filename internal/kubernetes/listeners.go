@@ -1,7 +1,6 @@
 package kubernetes
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -62,12 +61,10 @@ func (t *translation) examine(l *listener) {
 	switch {
 	case l.transport == "":
 	case l.spec.Port < 1 || l.spec.Port > 65535:
-		l.unaccepted = &refusal{string(gatewayv1.ListenerReasonPortUnavailable), fmt.Sprintf("port %d is not between 1 and 65535", l.spec.Port)}
+		l.unaccepted = refusef(gatewayv1.ListenerReasonPortUnavailable, "port %d is not between 1 and 65535", l.spec.Port)
 	case int(l.spec.Port)+t.PortOffset < 1 || int(l.spec.Port)+t.PortOffset > 65535:
-		l.unaccepted = &refusal{
-			string(gatewayv1.ListenerReasonPortUnavailable),
-			fmt.Sprintf("port %d with the port offset %d is not between 1 and 65535", l.spec.Port, t.PortOffset),
-		}
+		l.unaccepted = refusef(gatewayv1.ListenerReasonPortUnavailable,
+			"port %d with the port offset %d is not between 1 and 65535", l.spec.Port, t.PortOffset)
 	case l.transport == route.TransportTLS:
 		t.listenerTLS(l)
 	}
@@ -88,10 +85,8 @@ func (t *translation) protocol(l *listener) (kinds []string) {
 	case gatewayv1.UDPProtocolType:
 		l.transport, l.hostname, kinds = route.TransportUDP, "", []string{"UDPRoute"}
 	default:
-		l.unaccepted = &refusal{
-			string(gatewayv1.ListenerReasonUnsupportedProtocol),
-			fmt.Sprintf("protocol %q is not supported: write HTTP, HTTPS, TLS, TCP or UDP", l.spec.Protocol),
-		}
+		l.unaccepted = refusef(gatewayv1.ListenerReasonUnsupportedProtocol,
+			"protocol %q is not supported: write HTTP, HTTPS, TLS, TCP or UDP", l.spec.Protocol)
 	}
 	return kinds
 }
@@ -110,11 +105,8 @@ func (t *translation) routeKinds(l *listener, supported []string) {
 		group, _ := strings.CutPrefix(stringOr(k.Group, gatewayv1.GroupName), gatewayv1.GroupName)
 		if group != "" || !slices.Contains(supported, string(k.Kind)) {
 			if l.transport != "" {
-				l.refs = &refusal{
-					string(gatewayv1.ListenerReasonInvalidRouteKinds),
-					fmt.Sprintf("allowedRoutes.kinds: %s does not go with protocol %s: write %s",
-						kindOf(group, string(k.Kind)), l.spec.Protocol, strings.Join(supported, " or ")),
-				}
+				l.refs = refusef(gatewayv1.ListenerReasonInvalidRouteKinds, "allowedRoutes.kinds: %s does not go with protocol %s: write %s",
+					kindOf(group, string(k.Kind)), l.spec.Protocol, strings.Join(supported, " or "))
 			}
 			continue
 		}
@@ -176,28 +168,16 @@ func (l *listener) conditions() *conditions {
 	unaccepted := l.unaccepted
 	if l.conflict != nil {
 		unaccepted = l.conflict
-		c.set(string(gatewayv1.ListenerConditionConflicted), true, l.conflict.reason, l.conflict.message)
+		say(&c, gatewayv1.ListenerConditionConflicted, true, l.conflict.reason, l.conflict.message)
 	} else {
-		c.set(string(gatewayv1.ListenerConditionConflicted), false, string(gatewayv1.ListenerReasonNoConflicts), "no listener conflicts with it")
+		say(&c, gatewayv1.ListenerConditionConflicted, false, gatewayv1.ListenerReasonNoConflicts, "no listener conflicts with it")
 	}
-	if unaccepted != nil {
-		c.set(string(gatewayv1.ListenerConditionAccepted), false, unaccepted.reason, unaccepted.message)
-	} else {
-		c.set(string(gatewayv1.ListenerConditionAccepted), true, string(gatewayv1.ListenerReasonAccepted), "the listener is valid")
-	}
-	if why := l.unprogrammed(); why != nil {
-		c.set(string(gatewayv1.ListenerConditionProgrammed), false, why.reason, why.message)
-	} else {
-		c.set(string(gatewayv1.ListenerConditionProgrammed), true, string(gatewayv1.ListenerReasonProgrammed), "configured")
-	}
-	if l.refs != nil {
-		c.set(string(gatewayv1.ListenerConditionResolvedRefs), false, l.refs.reason, l.refs.message)
-	} else {
-		c.set(string(gatewayv1.ListenerConditionResolvedRefs), true, string(gatewayv1.ListenerReasonResolvedRefs), "every reference is resolved")
-	}
+	unless(&c, unaccepted, gatewayv1.ListenerConditionAccepted, gatewayv1.ListenerReasonAccepted, "the listener is valid")
+	unless(&c, l.unprogrammed(), gatewayv1.ListenerConditionProgrammed, gatewayv1.ListenerReasonProgrammed, "configured")
+	unless(&c, l.refs, gatewayv1.ListenerConditionResolvedRefs, gatewayv1.ListenerReasonResolvedRefs, "every reference is resolved")
 	if l.overlaps != "" {
-		c.set(string(gatewayv1.ListenerConditionOverlappingTLSConfig), true, string(gatewayv1.ListenerReasonOverlappingHostnames),
-			"its hostname overlaps with that of listener "+l.overlaps+": a request on a connection that was opened for the other one is answered 421")
+		say(&c, gatewayv1.ListenerConditionOverlappingTLSConfig, true, gatewayv1.ListenerReasonOverlappingHostnames,
+			"its hostname overlaps with that of listener "+l.overlaps+": what comes on a connection for the other one is answered 421")
 	}
 	return &c
 }
@@ -210,13 +190,13 @@ func (l *listener) unprogrammed() *refusal {
 	case l.unaccepted != nil && l.set != nil && l.unaccepted.reason == string(gatewayv1.ListenerReasonPortUnavailable):
 		return l.unaccepted
 	case l.unaccepted != nil:
-		return &refusal{string(gatewayv1.ListenerReasonInvalid), l.unaccepted.message}
+		return refuse(gatewayv1.ListenerReasonInvalid, l.unaccepted.message)
 	case l.unserved != nil:
-		return &refusal{string(gatewayv1.ListenerReasonInvalid), l.unserved.message}
+		return refuse(gatewayv1.ListenerReasonInvalid, l.unserved.message)
 	case l.gw.refusal != nil:
-		return &refusal{string(gatewayv1.ListenerReasonPending), "the Gateway is not accepted"}
+		return refuse(gatewayv1.ListenerReasonPending, "the Gateway is not accepted")
 	case l.down != nil:
-		return &refusal{string(gatewayv1.ListenerReasonPending), l.down.message}
+		return refuse(gatewayv1.ListenerReasonPending, l.down.message)
 	}
 	return nil
 }

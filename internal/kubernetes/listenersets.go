@@ -47,10 +47,8 @@ func (t *translation) listenerSetsOf() {
 		t.sets = append(t.sets, s)
 		gw.sets = append(gw.sets, s)
 		if !t.letsIn(gw, o.Namespace) {
-			s.refusal = &refusal{
-				string(gatewayv1.ListenerSetReasonNotAllowed),
-				fmt.Sprintf("Gateway %s lets in no ListenerSets of namespace %s: see its spec.allowedListeners", name, o.Namespace),
-			}
+			s.refusal = refusef(gatewayv1.ListenerSetReasonNotAllowed,
+				"Gateway %s lets in no ListenerSets of namespace %s: see its spec.allowedListeners", name, o.Namespace)
 			continue
 		}
 		for i := range o.Spec.Listeners {
@@ -90,14 +88,14 @@ func (s *listenerSet) accepted() *refusal {
 		return s.refusal
 	}
 	if s.gw.refusal != nil {
-		return &refusal{string(gatewayv1.ListenerSetReasonParentNotAccepted), "its Gateway is not accepted: " + s.gw.refusal.message}
+		return refuse(gatewayv1.ListenerSetReasonParentNotAccepted, "its Gateway is not accepted: "+s.gw.refusal.message)
 	}
 	for _, l := range s.listeners {
 		if l.valid() {
 			return nil
 		}
 	}
-	return &refusal{string(gatewayv1.ListenerSetReasonListenersNotValid), "no listener can be served: " + s.invalidListeners()}
+	return refuse(gatewayv1.ListenerSetReasonListenersNotValid, "no listener can be served: "+s.invalidListeners())
 }
 
 func (s *listenerSet) invalidListeners() string {
@@ -124,20 +122,21 @@ func (s *listenerSet) status() gatewayv1.ListenerSetStatus {
 	accepted, bad := s.accepted(), s.invalidListeners()
 	switch {
 	case accepted != nil:
-		c.set(string(gatewayv1.ListenerSetConditionAccepted), false, accepted.reason, accepted.message)
+		say(&c, gatewayv1.ListenerSetConditionAccepted, false, accepted.reason, accepted.message)
 	case bad != "":
-		c.set(string(gatewayv1.ListenerSetConditionAccepted), true, string(gatewayv1.ListenerSetReasonListenersNotValid), bad)
+		say(&c, gatewayv1.ListenerSetConditionAccepted, true, gatewayv1.ListenerSetReasonListenersNotValid, bad)
 	default:
-		c.set(string(gatewayv1.ListenerSetConditionAccepted), true, string(gatewayv1.ListenerSetReasonAccepted), "the listeners are served")
+		say(&c, gatewayv1.ListenerSetConditionAccepted, true, gatewayv1.ListenerSetReasonAccepted, "the listeners are served")
 	}
 	parent := s.gw.programmed()
 	switch {
 	case accepted != nil:
-		c.set(string(gatewayv1.ListenerSetConditionProgrammed), false, accepted.reason, accepted.message)
+		say(&c, gatewayv1.ListenerSetConditionProgrammed, false, accepted.reason, accepted.message)
 	case parent != nil:
-		c.set(string(gatewayv1.ListenerSetConditionProgrammed), false, listenerSetReasonParentNotProgrammed, "its Gateway is not programmed: "+parent.message)
+		say(&c, gatewayv1.ListenerSetConditionProgrammed, false, listenerSetReasonParentNotProgrammed,
+			"its Gateway is not programmed: "+parent.message)
 	default:
-		c.set(string(gatewayv1.ListenerSetConditionProgrammed), true, string(gatewayv1.ListenerSetReasonProgrammed), "configured")
+		say(&c, gatewayv1.ListenerSetConditionProgrammed, true, gatewayv1.ListenerSetReasonProgrammed, "configured")
 	}
 	status.Conditions = c.published(s.Generation)
 	return status
