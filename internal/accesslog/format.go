@@ -20,7 +20,7 @@ func appendJSON(b []byte, r *Record) []byte {
 	b = str(b, "method", r.Method)
 	b = str(b, "host", r.Host)
 	b = str(b, "path", r.Path)
-	if r.Status != 0 { // of what is carried as it is there is none
+	if !r.carried() {
 		b = num(b, "status", int64(r.Status))
 	}
 	b = append(b, `,"duration_ms":`...)
@@ -142,7 +142,11 @@ func appendAGC(b []byte, r *Record) []byte {
 	b = prop(b, "frontendPort", frontend)
 	b = prop(b, "hostName", r.Host)
 	b = prop(b, "httpMethod", r.Method)
-	b = propNum(b, "httpStatusCode", int64(r.Status))
+	if r.carried() {
+		b = prop(b, "httpStatusCode", "")
+	} else {
+		b = propNum(b, "httpStatusCode", int64(r.Status))
+	}
 	b = prop(b, "httpVersion", r.Protocol)
 	b = prop(b, "referer", r.Referrer)
 	b = propNum(b, "requestBodyBytes", r.BytesIn)
@@ -201,7 +205,11 @@ func appendCommon(b []byte, r *Record) []byte {
 	b = append(b, " - "...)
 	b = append(b, word(dash(r.User))...)
 	b = r.Time.AppendFormat(b, " [02/Jan/2006:15:04:05 -0700] ")
-	b = quote(b, r.Method+" "+r.Path+" "+r.Protocol)
+	if r.carried() {
+		b = quote(b, dash(r.Method)+" "+dash(r.Path)+" "+r.Protocol)
+	} else {
+		b = quote(b, r.Method+" "+r.Path+" "+r.Protocol)
+	}
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, int64(r.Status), 10)
 	b = append(b, ' ')

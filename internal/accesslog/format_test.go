@@ -98,6 +98,33 @@ func TestFormats(t *testing.T) {
 }
 
 // A session of which no Close was seen has no close code, and none is made up.
+// TestCarried has the line of a connection that was no HTTP.
+func TestCarried(t *testing.T) {
+	r := Record{
+		Time: began, Duration: time.Second, Client: "192.0.2.7:51000", Host: "db.example", Protocol: "TLS", Route: "db", Service: "default/db:443",
+		Instance: "10.0.0.5:443", Backend: "10.0.0.5:443", BytesIn: 10, BytesOut: 20,
+	}
+	for _, c := range []struct {
+		append   func([]byte, *Record) []byte
+		contains []string
+		lacks    string
+	}{
+		{appendJSON, []string{`"host":"db.example"`, `"protocol":"TLS","bytes_in":10,"bytes_out":20}`}, "status"},
+		{appendAGC, []string{`"httpStatusCode":"-"`, `"httpVersion":"TLS"`, `"backendHost":"10.0.0.5:443"`}, `"0"`},
+		{appendCommon, []string{`"- - TLS" 0 20 `}, `"  `},
+	} {
+		line := string(c.append(nil, &r))
+		for _, want := range c.contains {
+			if !strings.Contains(line, want) {
+				t.Errorf("%s lacks %s", line, want)
+			}
+		}
+		if strings.Contains(line, c.lacks) {
+			t.Errorf("%s has %s", line, c.lacks)
+		}
+	}
+}
+
 func TestNoCloseCode(t *testing.T) {
 	r := session()
 	r.CloseCode, r.CloseReason = 0, ""

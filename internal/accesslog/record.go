@@ -15,8 +15,8 @@ type Record struct {
 	Method    string
 	Host      string
 	Path      string // path and query, redacted by RedactTarget
-	Status    int    // HTTP; 101 for a session
-	Protocol  string // HTTP/1.1, HTTP/2.0
+	Status    int    // HTTP; 101 for a session; 0 for what is carried
+	Protocol  string // HTTP/1.1, HTTP/2.0; TCP, TLS, UDP of what is carried
 
 	Route    string
 	Service  string
@@ -43,6 +43,10 @@ type Record struct {
 	Moves       int
 	Uncertain   int
 }
+
+// carried tells that the record is of a connection, or of a client's datagrams, that went to a backend as they were: TCPRoute,
+// TLSRoute, UDPRoute.
+func (r *Record) carried() bool { return r.Status == 0 }
 
 // Formats by name.
 const (

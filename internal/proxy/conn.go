@@ -146,14 +146,26 @@ func (c *prefixedConn) Read(p []byte) (int, error) {
 
 // admit tells whether one more connection is served, and counts it if so: release is due for it.
 func (s *Server) admit(peer netip.AddrPort) bool {
+	if s.takePlace() {
+		return true
+	}
+	s.refusal(peer)
+	return false
+}
+
+// takePlace is admit without a word.
+func (s *Server) takePlace() bool {
 	limit := s.settings.Load().limits.Connections
 	if n := s.conns.Add(1); limit > 0 && n+int64(s.Sessions.Len()) > int64(limit) {
 		s.conns.Add(-1)
 		s.refused.Add(1)
-		s.Log.Warn("connection refused", "limit", "limits.connections", "client", peer.String())
 		return false
 	}
 	return true
+}
+
+func (s *Server) refusal(peer netip.AddrPort) {
+	s.Log.Warn("connection refused", "limit", "limits.connections", "client", peer.String())
 }
 
 // release counts a connection that has ended, or has become a session.

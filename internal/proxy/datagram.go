@@ -24,7 +24,7 @@ const (
 	flowPenance  = time.Second // for which a client that nothing can be done for is not heard again
 	maxDatagram  = 64 << 10    // bytes
 	maxKept      = 16          // datagrams that are kept until the first answer
-	maxKeptBytes = 16 << 10    // of them
+	maxKeptBytes = 8 << 10     // of them
 	udpReceive   = 1 << 20     // bytes that the kernel keeps for a listener, if it lets us
 	controlSize  = 64          // bytes of control messages of one datagram
 )
@@ -42,6 +42,8 @@ type datagrams struct {
 	flows  map[flowKey]*flow
 	silent list.List // of *flow: who has been silent for longest is last
 	most   int       // of them; maxFlows, less in tests
+
+	warned time.Time // when limits.connections was last logged
 
 	penance time.Duration // flowPenance, less in tests
 	closed  bool
@@ -150,7 +152,11 @@ func (d *datagrams) flow(from netip.AddrPort, control []byte) *flow {
 		d.forget(oldest)
 		oldest.end(errCrowded)
 	}
-	if !d.s.admit(from) {
+	if !d.s.takePlace() {
+		if now := time.Now(); now.Sub(d.warned) >= time.Second { // a flood is worth a line, not one for each datagram
+			d.warned = now
+			d.s.refusal(from)
+		}
 		return nil
 	}
 	f := &flow{d: d, key: key, control: answerFrom(control), began: time.Now(), penance: d.penance, keeping: true}
