@@ -1,0 +1,73 @@
+package interop
+
+import (
+	"net"
+	"net/http"
+	"strconv"
+	"testing"
+)
+
+// Where Gateways listen, and which routes each of their listeners has.
+func TestGatewayAddresses(t *testing.T) {
+	m := newManifests(t)
+	m.echo("one")
+	m.echo("two")
+	second := loopback()
+	free, err := strconv.Atoi(freePorts(t, 1)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.values["ADDRESS2"], m.values["FREE_PORT"] = second, strconv.Itoa(free-portOffset)
+	m.file("addresses.yaml")
+	m.start("80", "8081", second+":80")
+	m.prints(t, "address=tcp/:"+strconv.Itoa(free), wait)
+
+	t.Run("GatewayStaticAddresses", func(t *testing.T) {
+		m.serves(t, "http://any.example/all", "one")
+		m.serves(t, "http://"+second+"/all", "two")
+		waitFor(t, "the condition of the address that cannot be had", wait, nil, func() error {
+			return m.condition("Gateway", "default/unusable", "Programmed", "False", "AddressNotUsable")
+		})
+		if err := m.condition("Gateway", "default/static", "Programmed", "True", "Programmed"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("GatewayAddressEmpty", func(t *testing.T) {
+		for _, address := range []string{"127.0.0.1", loopback()} {
+			resp, err := http.Get("http://" + net.JoinHostPort(address, strconv.Itoa(free)) + "/all")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("%s: status %d", address, resp.StatusCode)
+			}
+		}
+		if err := m.condition("Gateway", "default/anywhere", "Programmed", "True", "Programmed"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("GatewayHTTPListenerIsolation", func(t *testing.T) {
+		// The listener with the longest hostname has the request, and its routes alone.
+		for host, path := range map[string]string{"any.example": "/all", "two.isolated.example": "/wild", "one.isolated.example": "/exact"} {
+			m.serves(t, "http://"+host+path, "one")
+			for _, other := range []string{"/all", "/wild", "/exact"} {
+				if other != path {
+					m.refuses(t, "http://"+host+other, http.StatusNotFound)
+				}
+			}
+		}
+	})
+	t.Run("ListenerSet", func(t *testing.T) {
+		m.serves(t, "http://team.example:8081/", "two")
+		m.refuses(t, "http://team.example/", http.StatusNotFound)
+		m.refuses(t, "http://other.example:8081/", http.StatusNotFound)
+		if conn, err := net.Dial("tcp", m.at("8082")); err == nil {
+			conn.Close()
+			t.Error("a ListenerSet of a namespace that is not allowed has its port")
+		}
+		if err := m.condition("ListenerSet", "other/stranger", "Accepted", "False", "NotAllowed"); err != nil {
+			t.Error(err)
+		}
+	})
+}
