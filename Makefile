@@ -12,7 +12,7 @@ CONTROLLER_GEN := .tools/controller-gen
 FUZZTIME ?= 20s
 SOAK ?= 10m
 
-.PHONY: help build demo generate test lint bench interop http conformance zowe soak fuzz
+.PHONY: help build demo generate test lint bench interop http gateway conformance zowe soak fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,10 +45,13 @@ bench: build ## the numbers of bench/README.md, beside nginx and HAProxy
 
 interop: build ## the built gateway with services and clients that others wrote
 	interop/prepare
-	$(INTEROP) -timeout 12m -skip '^Test(HTTP|Soak)' ./interop/
+	$(INTEROP) -timeout 12m -skip '^Test(HTTP|Gateway|Soak)' ./interop/
 
 http: build $(H2SPEC) ## the built gateway's HTTP: clients of others, h2spec, hostile bytes, gigabytes
 	FAIRLEAD_H2SPEC=$(CURDIR)/$(H2SPEC) $(INTEROP) -timeout 8m -run '^TestHTTP' ./interop/
+
+gateway: build ## the built gateway with manifests: each feature of the Gateway API, with traffic; needs Go and curl alone
+	$(INTEROP) -timeout 3m -run '^TestGateway' ./interop/
 
 $(H2SPEC): interop/h2spec/go.mod interop/h2spec/go.sum
 	$(GO) -C interop/h2spec build -o $(CURDIR)/$@ github.com/summerwind/h2spec/cmd/h2spec

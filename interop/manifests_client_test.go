@@ -235,3 +235,21 @@ func raw(t *testing.T, conn net.Conn, text string) *answerOf {
 	_ = json.Unmarshal(body, &a.saw)
 	return a
 }
+
+// handshakeText is a WebSocket handshake.
+func handshakeText(host string) string {
+	return "GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+}
+
+// statusOf reads the head of a response.
+func statusOf(t *testing.T, conn net.Conn) int {
+	t.Helper()
+	_ = conn.SetDeadline(time.Now().Add(wait))
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode
+}
