@@ -63,11 +63,8 @@ func addNameChecks(t checkTable) {
 			at.refuse("", "%s: want IPAddress, Hostname, or a domain and a path", shown(string(*v), true))
 		}
 	}))
-	t.add(on(func(at spot, v *gatewayv1.HeaderName) {
-		if at.length(string(*v), 1, 256) && strings.TrimLeft(string(*v), tokenCharacters) != "" {
-			at.refuse("", "%s is no name of a header field or parameter", shown(string(*v), true))
-		}
-	}))
+	t.add(on(func(at spot, v *gatewayv1.HTTPHeaderName) { at.fieldName(string(*v)) }))
+	t.add(on(func(at spot, v *gatewayv1.GRPCHeaderName) { at.fieldName(string(*v)) }))
 	t.add(on(func(at spot, v *gatewayv1.Duration) {
 		if !durationForm.MatchString(string(*v)) {
 			at.refuse(durationRemedy(string(*v)), `%s is no duration: want "500ms", "30s", "5m" or "1h30m", in whole numbers`, shown(string(*v), true))
@@ -84,9 +81,7 @@ func addNameChecks(t checkTable) {
 		}
 	}))
 	t.add(on(enumOf(gatewayv1.GatewayDefaultScopeAll, gatewayv1.GatewayDefaultScopeNone)))
-	t.add(on(func(at spot, v *metav1.LabelSelectorRequirement) {
-		at.at("operator").labelOperator(v)
-	}, "key", "operator"))
+	t.add(on[metav1.LabelSelectorRequirement](nil, "key", "operator"))
 }
 
 var (
@@ -181,6 +176,13 @@ func (s spot) preciseHostname(v string) {
 	}
 }
 
+// fieldName checks the name of a header field, or of a query parameter.
+func (s spot) fieldName(v string) {
+	if s.length(v, 1, 256) && strings.Trim(v, tokenCharacters) != "" {
+		s.refuse("", "%s is no name of a header field or parameter", shown(v, true))
+	}
+}
+
 func (s spot) group(v string) {
 	switch {
 	case v == "" || !s.length(v, 0, 253) || isSubdomain(v):
@@ -208,8 +210,4 @@ func (s spot) labelValue(v string) {
 	if v != "" && s.length(v, 0, 63) && !isName(v) {
 		s.refuse("", "%s is no value of a label: want letters, digits, -, _ and ., at most 63", shown(v, true))
 	}
-}
-
-func (s spot) labelOperator(r *metav1.LabelSelectorRequirement) {
-	enum(s, r.Operator, metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn, metav1.LabelSelectorOpExists, metav1.LabelSelectorOpDoesNotExist)
 }

@@ -128,15 +128,18 @@ func checkListenerTLS(at spot, c *gatewayv1.ListenerTLSConfig) {
 
 func checkAddress(at spot, a *gatewayv1.GatewaySpecAddress) {
 	setDefault(&a.Type, gatewayv1.IPAddressType)
+	if !at.has("value") {
+		return
+	}
 	at = at.at("value")
 	at.length(a.Value, 0, 253)
 	switch *a.Type {
 	case gatewayv1.IPAddressType:
-		if ip, err := netip.ParseAddr(a.Value); a.Value != "" && (err != nil || ip.Zone() != "") {
+		if ip, err := netip.ParseAddr(a.Value); err != nil || ip.Zone() != "" {
 			at.refuse(`a name has type: Hostname`, "%s is no IP address", shown(a.Value, true))
 		}
 	case gatewayv1.HostnameAddressType:
-		if a.Value != "" && !isSubdomain(strings.TrimPrefix(a.Value, "*.")) {
+		if !isSubdomain(strings.TrimPrefix(a.Value, "*.")) {
 			at.refuse("", "%s is no hostname", shown(a.Value, true))
 		}
 	}
