@@ -62,6 +62,9 @@ conformance: zowe ## what others hold gateways to: Zowe's cases, and the Gateway
 zowe: build ## the WebSocket cases of the Zowe API Mediation Layer; needs Go alone
 	$(INTEROP) -timeout 3m -run '^TestZowe' ./interop/
 
+schema: ## objects in files, judged as an API server judges them; needs Go alone
+	$(GO) -C interop/schema test -count=1 -timeout 10m ./...
+
 soak: build ## sessions of every kind for SOAK (10m): no byte may change, nothing may be left behind
 	FAIRLEAD_SOAK=$(SOAK) $(INTEROP) -timeout 24h -run '^TestSoak' ./interop/
 
