@@ -12,7 +12,7 @@ CONTROLLER_GEN := .tools/controller-gen
 FUZZTIME ?= 20s
 SOAK ?= 10m
 
-.PHONY: help build demo generate test lint bench interop http gateway conformance zowe soak fuzz
+.PHONY: help build demo generate test lint bench interop http gateway conformance schema zowe soak fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
