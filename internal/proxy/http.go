@@ -168,10 +168,16 @@ func (s *Server) forward(c *call) error {
 	if timeouts.Request > 0 {
 		c.last = x.record.Time.Add(timeouts.Request)
 	}
-	if x.to.Retry != nil {
+	mirrored := x.to.backend != nil && x.to.mirrored()
+	if x.to.Retry != nil || mirrored {
 		if err := x.keep(maxKeptBody); err != nil {
 			return err
 		}
+	}
+	if mirrored {
+		s.mirror(c)
+	}
+	if x.to.Retry != nil {
 		s.budgets.count(x.to.service.Name, x.to.backend.Budget)
 	}
 	x.hold()

@@ -78,12 +78,8 @@ func (x *exchange) first() []byte {
 	if len(k.content) == 0 && !k.whole || x.framing().Kind != http1.Chunked {
 		return k.content
 	}
-	var b []byte
-	if len(k.content) > 0 {
-		b = append(append(http1.AppendChunkHead(b, int64(len(k.content))), k.content...), http1.ChunkEnd...)
-	}
 	if k.whole {
-		b = http1.AppendLastChunk(b, k.trailers)
+		return appendChunked(nil, k.content, k.trailers)
 	}
-	return b
+	return append(append(http1.AppendChunkHead(nil, int64(len(k.content))), k.content...), http1.ChunkEnd...)
 }

@@ -77,6 +77,7 @@ type Server struct {
 	connGone   chan struct{} // has one when a connection has ended since it was looked at
 	hopID      string        // constant
 	budgets    budgets
+	mirrors    *mirrors
 	unread     time.Duration                // constant: unreadTimeout, less in tests
 	greeting   time.Duration                // constant: headTimeout for PROXY header and TLS, less in tests
 	lastPolicy atomic.Pointer[sharedPolicy] // of the last session
@@ -97,7 +98,7 @@ func New(o Options) *Server {
 	s := &Server{
 		Options: o, policies: make(map[relay.Policy]*relay.Policy), open: make(map[*clientConn]struct{}),
 		carried: make(map[*carriage]struct{}),
-		stopped: make(chan struct{}), connGone: make(chan struct{}, 1), hopID: newHopID(), unread: unreadTimeout, greeting: headTimeout,
+		stopped: make(chan struct{}), connGone: make(chan struct{}, 1), hopID: newHopID(), mirrors: newMirrors(), unread: unreadTimeout, greeting: headTimeout,
 	}
 	s.engine = loop.Open(loop.Options{Log: o.Log, Lasting: func(fd int) {
 		_ = upstream.KeepAlive(fd) // it fails only on a connection that has ended
@@ -212,6 +213,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 		s.cutSessions()
 	}
 	s.accepting.Wait()
+	s.mirrors.stop()
 	s.engine.Close()
 	if set := s.settings.Load(); set != nil {
 		set.pool.Shut()

@@ -61,6 +61,14 @@ func (t *target) prefix() string {
 
 // hostFor is the Host that ep is sent.
 func (x *exchange) hostFor(ep *upstream.Endpoint) string {
+	if host := x.hostName(x.to.policy); host != "" {
+		return host
+	}
+	return ep.Address()
+}
+
+// hostName is the Host under a policy; "": that of the endpoint.
+func (x *exchange) hostName(p *route.Policy) string {
 	if x.to.backend != nil {
 		for _, f := range x.to.filters() {
 			if f != nil && f.Rewrite != nil && f.Rewrite.Hostname != "" {
@@ -68,8 +76,8 @@ func (x *exchange) hostFor(ep *upstream.Endpoint) string {
 			}
 		}
 	}
-	if x.to.policy.HostHeader == route.HostOfClient {
+	if p.HostHeader == route.HostOfClient {
 		return x.origin.host
 	}
-	return ep.Address()
+	return ""
 }

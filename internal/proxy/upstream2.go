@@ -150,10 +150,7 @@ func (c *call) request2(st *stream) *http.Request {
 		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
 		r.Body, _ = r.GetBody()
 		if len(x.kept.trailers) > 0 {
-			r.ContentLength, r.Trailer = -1, make(http.Header)
-			for _, f := range x.kept.trailers {
-				r.Trailer.Add(f.Name, f.Value)
-			}
+			r.ContentLength, r.Trailer = -1, headerFields(x.kept.trailers)
 		}
 	case !x.kept.whole:
 		pr, pw := io.Pipe()
@@ -167,7 +164,7 @@ func (c *call) request2(st *stream) *http.Request {
 			r.Trailer = st.body.trailers
 		}
 	}
-	d := &h2Dial{key: h2Key{c.endpoint, c.endpoint.TLS()}, dial: x.dial2(x.to.policy, c.endpoint)}
+	d := &h2Dial{key: h2Key{c.endpoint, c.endpoint.TLS()}, dial: x.settings.dial2(x.to.policy, c.endpoint)}
 	return r.WithContext(context.WithValue(st.ctx, h2DialKey{}, d))
 }
 
@@ -212,8 +209,8 @@ func headerOf(lines []byte) http.Header {
 }
 
 // dial2 connects to ep for HTTP/2, TLS handshake included.
-func (x *exchange) dial2(p *route.Policy, ep *upstream.Endpoint) func(context.Context) (net.Conn, error) {
-	d := x.settings.dialer(p)
+func (set *Settings) dial2(p *route.Policy, ep *upstream.Endpoint) func(context.Context) (net.Conn, error) {
+	d := set.dialer(p)
 	d.ALPN = []string{"h2"}
 	timeout := p.Timeouts.Effective().Handshake
 	return func(ctx context.Context) (net.Conn, error) {
@@ -352,6 +349,11 @@ func (st *stream) end() {
 	st.answered()
 	st.cancel(nil)
 	st.done.Wait(st.run)
+	st.free()
+}
+
+// free gives back what the answer holds.
+func (st *stream) free() {
 	if st.resp != nil && !st.ended {
 		st.run.Offload(func() { _ = st.resp.Body.Close() }) // it may write
 	}

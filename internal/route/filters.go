@@ -1,6 +1,7 @@
 package route
 
 import (
+	"math/rand/v2"
 	"time"
 )
 
@@ -102,4 +103,9 @@ type Persistence struct {
 	Absolute time.Duration // after which the client is balanced anew; 0: never
 	Path     string        // of the cookie
 	Managed  bool          // false: the application sets the cookie itself; the gateway hashes its value
+}
+
+// Chosen tells whether the next request is one of the share that is copied.
+func (m *Mirror) Chosen() bool {
+	return m.Denominator <= 0 || rand.IntN(m.Denominator) < m.Numerator
 }
