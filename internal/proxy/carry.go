@@ -23,8 +23,12 @@ const (
 	protocolUDP = "UDP"
 )
 
-// piece is how many bytes are copied at once, at most, before their count is looked at.
-const piece = 1 << 20
+const (
+	// piece is how many bytes the kernel copies at once, at most, before their count is looked at.
+	piece = 4 << 20
+	// splicePause is how long the kernel waits for more of them: it needs a pipe meanwhile.
+	splicePause = 50 * time.Millisecond
+)
 
 // Causes of the end of what is carried.
 var (
@@ -174,15 +178,15 @@ func (s *Server) runCarriage(t *carriage) error {
 
 // move copies one way until its end. An error ends both ways.
 func (t *carriage) move(dst, src net.Conn, count *atomic.Int64, from string) {
-	buf := carryBuffer(dst, src)
-	if buf != nil {
-		defer h2Buffers.Put(buf)
-	}
+	read, done := pieces(src)
+	defer done()
 	for {
+		var until time.Time
 		if t.idle > 0 {
-			_ = src.SetReadDeadline(time.Now().Add(t.idle / 4))
+			until = time.Now().Add(t.idle / 4)
 		}
-		n, err := copyPiece(dst, src, buf)
+		_ = src.SetReadDeadline(until)
+		n, err := t.copyPiece(dst, src, read)
 		if n > 0 {
 			count.Add(n)
 			t.last.Store(time.Now().UnixNano())
@@ -208,32 +212,50 @@ func (t *carriage) move(dst, src net.Conn, count *atomic.Int64, from string) {
 	}
 }
 
-// carryBuffer is what move needs beside the kernel's own: nil where the kernel copies from socket to socket.
-func carryBuffer(dst, src net.Conn) *[]byte {
-	_, to := dst.(*net.TCPConn)
-	_, from := src.(*net.TCPConn)
-	if to && from {
-		return nil
+// pieces is how src is read: plain TCP takes a buffer only when something has come, TLS has one all the time. 0 bytes and
+// no error are the end. done gives back what is left.
+func pieces(src net.Conn) (read func() (*[]byte, int, error), done func()) {
+	if c, ok := src.(*net.TCPConn); ok {
+		var err error
+		if read, err = whenReady(c); err != nil { // it is closed
+			read = func() (*[]byte, int, error) { return nil, 0, err }
+		}
+		return read, func() {}
 	}
-	return h2Buffers.Get().(*[]byte)
+	buf := largeBuffers.Get().(*[]byte)
+	return func() (*[]byte, int, error) {
+		n, err := src.Read(*buf)
+		if n > 0 || errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return buf, n, err
+	}, func() { largeBuffers.Put(buf) }
 }
 
 // copyPiece copies what has come, or waits for it. 0 and nil is the end.
-func copyPiece(dst, src net.Conn, buf *[]byte) (int64, error) {
-	if buf == nil {
-		return dst.(*net.TCPConn).ReadFrom(&io.LimitedReader{R: src, N: piece})
+func (t *carriage) copyPiece(dst, src net.Conn, read func() (*[]byte, int, error)) (int64, error) {
+	buf, n, err := read()
+	if err != nil {
+		return 0, err
 	}
-	n, err := src.Read(*buf)
 	if n > 0 {
-		if _, failed := dst.Write((*buf)[:n]); failed != nil {
-			return int64(n), failed
-		}
-		return int64(n), nil
+		_, err = dst.Write((*buf)[:n])
 	}
-	if errors.Is(err, io.EOF) {
+	_, plain := src.(*net.TCPConn)
+	if plain {
+		largeBuffers.Put(buf)
+	}
+	to, ok := dst.(*net.TCPConn)
+	if err != nil || !plain || !ok || n < len(*buf) {
+		return int64(n), err
+	}
+	// There is more than a little: the kernel copies from socket to socket while it comes.
+	_ = src.SetReadDeadline(time.Now().Add(splicePause))
+	more, err := to.ReadFrom(&io.LimitedReader{R: src, N: piece})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = nil
 	}
-	return 0, err
+	return int64(n) + more, err
 }
 
 // fail ends both ways: with RST, since not all has been delivered.

@@ -87,8 +87,16 @@ func overTCP(at netip.AddrPort, streams []route.Stream) *route.Listener {
 func TestTCP(t *testing.T) {
 	g := startProgrammable(t)
 	at, refusing := freeAddress(t), freeAddress(t)
-	g.program(overTCP(at, streamTo("tcp", g.backend("svc", refusing.String(), carrier(t, "one", nil)))))
-	for _, size := range []int{0, 3, 3 << 20} { // the connection that is refused costs nobody anything
+	streams := streamTo("tcp", g.backend("svc", refusing.String(), carrier(t, "one", nil)))
+	g.program(overTCP(at, streams))
+	for i, size := range []int{0, 3, 300 << 10, 30 << 20, 3, 30 << 20} { // the connection that is refused costs nobody anything
+		if i == 4 {
+			forever := *streams[0].Policy
+			forever.WebSocket.IdleTimeout = -1
+			streams := streamTo("tcp", streams[0].Backends[0])
+			streams[0].Policy = &forever
+			g.program(overTCP(at, streams))
+		}
 		send := strings.Repeat("x", size)
 		if got := exchanged(t, dialTCP(t, at), send); got != "one:"+send {
 			t.Errorf("%d bytes sent, %d came back: %.40q", size, len(got), got)

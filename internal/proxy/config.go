@@ -86,8 +86,9 @@ type TLSConfig struct {
 
 // Limits is the section limits of fairlead.yaml. Zero means the default.
 type Limits struct {
-	// Connections bounds the open client connections of all listeners together; above it
-	// new ones are closed at once and counted. Default: none but the process's file descriptors.
+	// Connections bounds the open client connections of all listeners together, those of Gateways
+	// included; a client of UDP counts as one. Above it new ones are closed at once and counted.
+	// Default: none but the process's file descriptors.
 	Connections int `yaml:"connections"`
 
 	// Sessions bounds the live WebSocket sessions of the gateway; above it a handshake is

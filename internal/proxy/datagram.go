@@ -305,7 +305,7 @@ func (f *flow) send(p []byte) {
 
 // answers passes the endpoint's datagrams on, until neither side has sent one for idle. The error is that the endpoint refuses.
 func (f *flow) answers(service *net.UDPConn, idle time.Duration) error {
-	read, err := datagramReader(service)
+	read, err := whenReady(service)
 	if err != nil {
 		return err
 	}
@@ -318,7 +318,7 @@ func (f *flow) answers(service *net.UDPConn, idle time.Duration) error {
 		switch {
 		case err == nil:
 			f.answer((*buf)[:n])
-			datagramBuffers.Put(buf)
+			largeBuffers.Put(buf)
 		case errors.Is(err, net.ErrClosed):
 			return nil // end
 		case !errors.Is(err, os.ErrDeadlineExceeded):
@@ -329,8 +329,8 @@ func (f *flow) answers(service *net.UDPConn, idle time.Duration) error {
 	}
 }
 
-// datagramBuffers are used while a datagram passes.
-var datagramBuffers = sync.Pool{New: func() any {
+// largeBuffers are used while a datagram, or a piece of what is carried, passes.
+var largeBuffers = sync.Pool{New: func() any {
 	b := make([]byte, maxDatagram)
 	return &b
 }}

@@ -9,9 +9,12 @@ import (
 	"syscall"
 )
 
-// datagramReader returns what waits for a datagram without a buffer, and then reads it into one of datagramBuffers, which is
-// the caller's.
-func datagramReader(c *net.UDPConn) (func() (*[]byte, int, error), error) {
+// whenReady returns what waits until something can be read from c, without a buffer meanwhile, and then reads it into one of
+// largeBuffers, which is the caller's. At the end of a TCP connection it is 0 bytes and no error.
+func whenReady(c interface {
+	net.Conn
+	syscall.Conn
+}) (func() (*[]byte, int, error), error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -20,7 +23,7 @@ func datagramReader(c *net.UDPConn) (func() (*[]byte, int, error), error) {
 	var n int
 	var failed error
 	try := func(fd uintptr) bool {
-		buf = datagramBuffers.Get().(*[]byte)
+		buf = largeBuffers.Get().(*[]byte)
 		for {
 			n, failed = syscall.Read(int(fd), *buf)
 			if !errors.Is(failed, syscall.EINTR) {
@@ -30,7 +33,7 @@ func datagramReader(c *net.UDPConn) (func() (*[]byte, int, error), error) {
 		if failed == nil {
 			return true
 		}
-		datagramBuffers.Put(buf)
+		largeBuffers.Put(buf)
 		buf = nil
 		return !errors.Is(failed, syscall.EAGAIN)
 	}
