@@ -254,13 +254,10 @@ func (st *stream) why(err error) error {
 
 // awaiting begins the wait for the answer's head, or begins it anew.
 func (st *stream) awaiting() {
-	if st.wait == 0 {
-		return
-	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	switch {
-	case st.wait < 0: // it is over
+	case st.wait <= 0: // unbounded, or over
 	case st.timer == nil:
 		st.timer = time.AfterFunc(st.wait, func() { st.cancel(errResponse) })
 	default:
