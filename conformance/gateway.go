@@ -140,11 +140,13 @@ func (g *gateway) startProcess(o options, manifests string, logf func(string, ..
 	return nil
 }
 
-// stop ends the gateway as an operator would, and kills it if that does not help.
+// stop ends the bridge, and the gateway as an operator would; it kills it if that does not help.
 func (g *gateway) stop() {
 	if g.cmd == nil {
 		return
 	}
+	g.cancel()
+	<-g.bridge
 	_ = g.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-g.done:
@@ -152,8 +154,6 @@ func (g *gateway) stop() {
 		_ = g.cmd.Process.Kill()
 		<-g.done
 	}
-	g.cancel()
-	<-g.bridge
 }
 
 // adminTransport signs requests with the password that Fairlead has made.

@@ -18,13 +18,16 @@ type outcome struct {
 	failed          []string          // tests, in the order of their ends
 	errors          map[string]string // first error of a test, by test; of the suite itself: ""
 
-	current string // test whose lines these are
-	inError bool   // they are fields of its first error
+	last    map[string]string // newest line of a test's log, by test: of a failed one often its reason
+	current string            // test whose lines these are
+	inError bool              // they are fields of its first error
 }
 
 var (
 	nameLine   = regexp.MustCompile(`^=== (?:RUN|CONT|NAME)\s+TestConformance(?:/([^/\s]+))?`)
 	resultLine = regexp.MustCompile(`^=== (PASS|FAIL|SKIP)\s+(\S+)$`) // of package suite
+	logLine    = regexp.MustCompile(`^\s+\S+\.go:\d+: \S`)
+	cleanUp    = regexp.MustCompile(`^\s+apply\.go:`) // comes after the reason
 	// A field of an error as testify writes it; without a name it goes on with the one before.
 	errorField = regexp.MustCompile(`^\s+\t(Error Trace:|Error:|Test:|Messages:|)\s+\t(.*)`)
 )
@@ -55,13 +58,16 @@ func (o *outcome) add(line string) (failed string) {
 }
 
 func (o *outcome) addError(line string) {
+	if o.errors == nil {
+		o.errors, o.last = map[string]string{}, map[string]string{}
+	}
 	m := errorField.FindStringSubmatch(line)
 	if m == nil {
 		o.inError = false
+		if logLine.MatchString(line) && !cleanUp.MatchString(line) {
+			o.last[o.current] = strings.TrimSpace(line)
+		}
 		return
-	}
-	if o.errors == nil {
-		o.errors = map[string]string{}
 	}
 	text := o.errors[o.current]
 	switch name := m[1]; {
@@ -78,14 +84,14 @@ func (o *outcome) addError(line string) {
 }
 
 func (o *outcome) print(w io.Writer) {
-	_, _ = fmt.Fprintf(w, "\n%d tests passed, %d failed, %d were skipped\n", o.passed, len(o.failed), o.skipped)
+	_, _ = fmt.Fprintf(w, "\n%d tests passed, %d failed, %d were skipped (of service meshes, or of features that are not claimed)\n", o.passed, len(o.failed), o.skipped)
 	if text := o.errors[""]; text != "" {
 		_, _ = fmt.Fprintf(w, "FAIL before the tests: %s\n", text)
 	}
 	for _, name := range o.failed {
 		text := o.errors[name]
 		if text == "" {
-			text = "see the suite's output"
+			text = o.last[name]
 		}
 		_, _ = fmt.Fprintf(w, "FAIL %s: %s\n", name, text)
 	}

@@ -20,6 +20,9 @@ const output = `=== RUN   TestConformance
 === CONT  TestConformance/HTTPRouteWeight
 === RUN   TestConformance/HTTPRouteWeight/0_request
         	Error:      	a later error
+=== NAME  TestConformance/UDPRoute
+    udproute.go:3: no answer
+=== FAIL  UDPRoute
 === FAIL  HTTPRouteCORS
 === PASS  HTTPRouteMatching
 === FAIL  HTTPRouteWeight
@@ -41,14 +44,15 @@ func TestOutcome(t *testing.T) {
 	var text strings.Builder
 	o.print(&text)
 	const want = `
-1 tests passed, 2 failed, 1 were skipped
+1 tests passed, 3 failed, 1 were skipped (of service meshes, or of features that are not claimed)
+FAIL UDPRoute: udproute.go:3: no answer
 FAIL HTTPRouteCORS: Received unexpected error: context deadline exceeded | error waiting for it
 FAIL HTTPRouteWeight: a later error
 `
 	if text.String() != want {
 		t.Errorf("got %s\nwant %s", text.String(), want)
 	}
-	if got := strings.Join(failed, " "); got != "HTTPRouteCORS HTTPRouteWeight" {
+	if got := strings.Join(failed, " "); got != "UDPRoute HTTPRouteCORS HTTPRouteWeight" {
 		t.Errorf("told at once: %s", got)
 	}
 }

@@ -42,6 +42,7 @@ type written struct {
 func (b *Bridge) carryStatuses(ctx context.Context) {
 	done := map[key]written{}
 	var trouble string // logged once
+	reached := false   // before that Fairlead is starting
 	for {
 		select {
 		case <-ctx.Done():
@@ -52,11 +53,11 @@ func (b *Bridge) carryStatuses(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil && err.Error() != trouble:
+		case err == nil:
+			trouble, reached = "", true
+		case reached && err.Error() != trouble:
 			trouble = err.Error()
 			b.Logf("statuses: %v", err)
-		case err == nil:
-			trouble = ""
 		}
 		b.writeAll(ctx, statuses, done)
 	}
