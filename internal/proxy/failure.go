@@ -28,7 +28,8 @@ type failure struct {
 	message Message
 	text    string // goes with the status in place of message, as plain text
 	detail  string // of RFC 9457; "": text, or what message says
-	bare    bool   // the status goes with fields alone
+	bare    bool   // the status goes with fields and content alone
+	content []byte // of bare
 	code    websocket.Code
 	reason  string
 	cause   string       // for the access log: what happened, in words

@@ -122,10 +122,11 @@ func (s *Server) fail(x *exchange, f *failure) {
 	var kind string
 	var body []byte
 	switch {
-	case f.bare:
-	case x.speaksGRPC():
+	case x.speaksGRPC() && f.status >= 400:
 		kind, x.record.Status = "application/grpc", http.StatusOK
 		fields = append(fields, f.grpcFields()...)
+	case f.bare:
+		body = f.content
 	case x.ofGateway():
 		kind, body = "application/problem+json", f.problem()
 	case f.text != "":

@@ -51,6 +51,9 @@ func (s *Server) enterRule(x *exchange) (checked bool, err error) {
 	if err != nil {
 		return checked, err
 	}
+	if err := s.authorize(x, x.to.Filters); err != nil {
+		return checked, err
+	}
 	b := x.to.Choose()
 	if b == nil {
 		return checked, noBackend("the rule has no backend")
@@ -60,7 +63,10 @@ func (s *Server) enterRule(x *exchange) (checked bool, err error) {
 		return checked, noBackend(b.Invalid)
 	}
 	x.to.service, x.to.policy = b.Service, x.to.PolicyFor(b)
-	return checked, x.filter(b.Filters)
+	if err := x.filter(b.Filters); err != nil {
+		return checked, err
+	}
+	return checked, s.authorize(x, b.Filters)
 }
 
 // ofGateway tells whether the request came to a Gateway's listener.

@@ -28,6 +28,8 @@ type subrequest struct {
 	body     []byte
 	trailers http1.Fields // behind body; nil: body has a Content-Length
 	most     int          // bytes of the answer's body that are wanted
+	sized    bool         // it says its Content-Length if that is 0, too, where HTTP/1.1 is spoken
+	h2       bool         // over HTTP/2 whatever the service says
 }
 
 // A subanswer is what came of a subrequest.
@@ -53,7 +55,7 @@ func (q *subrequest) do(ctx context.Context) (a *subanswer, err error) {
 			}
 			return nil, err
 		}
-		if speaksHTTP2(q.service) {
+		if q.h2 || speaksHTTP2(q.service) {
 			a, err = q.over2(ctx, ep)
 		} else {
 			a, err = q.over1(ctx, ep)
@@ -118,7 +120,7 @@ func (q *subrequest) exchange(c *http1.ClientConn, ep *upstream.Endpoint) (*suba
 	case len(q.trailers) > 0:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 		body = appendChunked(nil, body, q.trailers)
-	case len(body) > 0 || q.method != http.MethodGet && q.method != http.MethodHead:
+	case q.sized || len(body) > 0 || q.method != http.MethodGet && q.method != http.MethodHead:
 		b = fmt.Appendf(b, "Content-Length: %d\r\n", len(body))
 	}
 	b = append(b, "\r\n"...)
