@@ -419,6 +419,79 @@ func TestListenElsewhere(t *testing.T) {
 	c.Close()
 }
 
+// What Hello has read TLS begins with, however little that is; what the handshake notes stays with the connection, and decides
+// where it goes.
+func TestListenLooksBeforeTLS(t *testing.T) {
+	cert, err := selfTestCertificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := engine(t, Options{Loops: 1})
+	conf := &tls.Config{Certificates: []tls.Certificate{cert}}
+	noted, taken, failed := make(chan any, 4), make(chan string, 4), make(chan error, 4)
+	refused := errors.New("refused")
+	size := 0
+	addr := listen(t, e, ListenOptions{
+		TLS: &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			Note(hello.Context(), hello.ServerName)
+			return conf, nil
+		}},
+		Hello: func(c *Conn) ([]byte, bool, error) {
+			if size++; size == 6 {
+				return nil, false, refused
+			}
+			p := make([]byte, size*size*size*5)
+			n, err := c.Read(p)
+			if err != nil || p[0] != 'x' {
+				return p[:n], false, err
+			}
+			conn, err := c.Leave()
+			if err != nil {
+				return nil, false, err
+			}
+			_ = conn.Close()
+			taken <- string(p[:n])
+			return nil, true, nil
+		},
+		Accept: func(c *Conn) { noted <- c.Noted(); echo(c) },
+		Leaves: func(_ string, note any) bool { return note == "leaves.test" },
+		Elsewhere: func(c *tls.Conn, _ netip.AddrPort, note any) {
+			noted <- note
+			go func() {
+				defer c.Close()
+				_, _ = io.Copy(c, c)
+			}()
+		},
+		Failed: func(_ netip.AddrPort, err error) { failed <- err },
+	})
+	for _, name := range []string{"stays.test", "leaves.test", "stays.test", "leaves.test"} {
+		c, err := tls.Dial("tcp", addr.String(), &tls.Config{InsecureSkipVerify: true, ServerName: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		exchange(t, c, 1<<16)
+		c.Close()
+		if got := wait(t, noted); got != name {
+			t.Errorf("noted %v, want %s", got, name)
+		}
+	}
+	for range 2 {
+		c, err := net.Dial("tcp", addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Write([]byte("x and more"))
+		_, _ = io.Copy(io.Discard, c)
+		c.Close()
+	}
+	if got := wait(t, taken); got != "x and more" {
+		t.Errorf("taken %q", got)
+	}
+	if err := wait(t, failed); !errors.Is(err, refused) {
+		t.Errorf("failed: %v", err)
+	}
+}
+
 // Loops share what one of them accepts.
 func TestListenSpreads(t *testing.T) {
 	e := engine(t, Options{Loops: 2})

@@ -175,6 +175,32 @@ func TestPrecedenceIsTheOrderOfProviders(t *testing.T) {
 	})
 }
 
+func TestOnSwap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHand("a")
+		m := New(upstream.NewPool(), discard(), h)
+		var told []*route.Table // by the goroutine that builds
+		m.OnSwap(func(table *route.Table) {
+			if m.Table() != table {
+				t.Error("told of a table that is not the newest")
+			}
+			told = append(told, table)
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		for i := range 3 {
+			h.sets <- leads("one", "/p")
+			synctest.Wait()
+			if err := m.Settled(t.Context()); err != nil || len(told) != i+1 {
+				t.Errorf("settled with %d tables told, %v, want %d", len(told), err, i+1)
+			}
+		}
+		cancel()
+		<-done
+	})
+}
+
 func TestSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHand("a")

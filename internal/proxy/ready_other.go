@@ -14,7 +14,8 @@ import (
 func whenReady(c interface {
 	net.Conn
 	syscall.Conn
-}) (func() (*[]byte, int, error), error) {
+},
+) (func() (*[]byte, int, error), error) {
 	return func() (*[]byte, int, error) {
 		buf := largeBuffers.Get().(*[]byte)
 		n, err := c.Read(*buf)

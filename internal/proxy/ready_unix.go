@@ -14,7 +14,8 @@ import (
 func whenReady(c interface {
 	net.Conn
 	syscall.Conn
-}) (func() (*[]byte, int, error), error) {
+},
+) (func() (*[]byte, int, error), error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
