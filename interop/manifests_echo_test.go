@@ -31,7 +31,7 @@ type seen struct {
 }
 
 // An echo is a service that says what it saw. Queries ask more of it: status=503 answers that, with fail=2 only the first two
-// times with one id=; delay=1s waits before the answer; set=Name:Value adds a field.
+// times with one id=; delay=1s waits before the answer, with slow=2 only the first two times; set=Name:Value adds a field.
 type echo struct {
 	name    string
 	address string
@@ -121,7 +121,7 @@ func (e *echo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.tries[q.Get("id")]++
 	tries, status := e.tries[q.Get("id")], e.sick[r.URL.Path]
 	e.mu.Unlock()
-	if d, err := time.ParseDuration(q.Get("delay")); err == nil {
+	if d, err := time.ParseDuration(q.Get("delay")); err == nil && (q.Get("slow") == "" || q.Get("slow") >= strconv.Itoa(tries)) {
 		select {
 		case <-time.After(d):
 		case <-r.Context().Done():
@@ -160,6 +160,7 @@ func (e *echo) session(w http.ResponseWriter, r *http.Request, text []byte) {
 		return
 	}
 	defer conn.CloseNow()
+	conn.SetReadLimit(1 << 20)
 	ctx := context.Background()
 	if conn.Write(ctx, websocket.MessageText, text) != nil {
 		return
