@@ -253,3 +253,11 @@ func statusOf(t *testing.T, conn net.Conn) int {
 	defer resp.Body.Close()
 	return resp.StatusCode
 }
+
+// dialTo connects to address, whatever is asked for.
+func dialTo(address string) func(ctx context.Context, network, _ string) (net.Conn, error) {
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, address)
+	}
+}
