@@ -127,23 +127,32 @@ var adminHash = sync.OnceValues(func() (string, error) {
 	return string(hash), err
 })
 
-// start runs the gateway until it listens on the ports of manifests: "80" (TCP), "udp/53", or "tcp/127.0.0.9:80". flags are added to
-// the command.
-func (m *manifests) start(ports ...string) {
+// config writes the configuration and gives its name.
+func (m *manifests) config() string {
 	m.t.Helper()
 	hash, err := adminHash()
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	config := filepath.Join(m.base, "fairlead.yaml")
-	fill(m.t, "testdata/gateway/fairlead.yaml", config, map[string]string{
+	name := filepath.Join(m.base, "fairlead.yaml")
+	fill(m.t, "testdata/gateway/fairlead.yaml", name, map[string]string{
 		"ADDRESS": m.address, "REGISTRY": strconv.FormatBool(m.registry), "ADMIN_HASH": hash, "DIR": m.base,
 	})
-	m.gateway = &gateway{plain: m.address + ":10080", registry: m.address + ":10011", accessLog: filepath.Join(m.base, "access.log")}
-	m.process = start(m.t, command{name: "fairlead run", dir: m.base, argv: []string{
-		binary(m.t), "run", "--config", config, "--manifests", m.dir, "--port-offset", strconv.Itoa(portOffset),
-	}})
+	return name
+}
+
+// start runs the gateway with its manifests until it listens on ports of them: "80" (TCP), "127.0.0.9:80", or "udp/53".
+func (m *manifests) start(ports ...string) {
+	m.t.Helper()
+	m.run("--config", m.config(), "--manifests", m.dir, "--port-offset", strconv.Itoa(portOffset))
 	m.opened(ports...)
+}
+
+// run runs the gateway with those flags.
+func (m *manifests) run(flags ...string) {
+	m.t.Helper()
+	m.gateway = &gateway{plain: m.address + ":10080", registry: m.address + ":10011", accessLog: filepath.Join(m.base, "access.log")}
+	m.process = start(m.t, command{name: "fairlead run", dir: m.base, argv: append([]string{binary(m.t), "run"}, flags...)})
 }
 
 // opened waits until the gateway has said that it listens on the ports.
@@ -180,16 +189,18 @@ func (m *manifests) dialer(ctx context.Context, network, address string) (net.Co
 	return d.DialContext(ctx, network, m.at(address))
 }
 
-// check runs `fairlead check` over the manifests and gives what it prints and its exit code.
+// check runs `fairlead check` over the manifests and gives what it prints and its exit code. They must not be served meanwhile, since it
+// tries their addresses.
 func (m *manifests) check(flags ...string) (output string, code int) {
 	m.t.Helper()
 	p := start(m.t, command{name: "fairlead check", dir: m.base, argv: append([]string{
-		binary(m.t), "check", "--manifests", m.dir, "--port-offset", strconv.Itoa(portOffset),
+		binary(m.t), "check", "--config", m.config(), "--manifests", m.dir, "--port-offset", strconv.Itoa(portOffset),
 	}, flags...)})
 	p.told = true
-	if p.wait(20*time.Second) == nil || p.cmd.ProcessState != nil {
-		return p.out.String(), p.cmd.ProcessState.ExitCode()
+	select {
+	case <-p.done:
+	case <-time.After(20 * time.Second):
+		m.t.Fatalf("fairlead check has not ended: %s", p.out.tail(20))
 	}
-	m.t.Fatalf("fairlead check has not ended: %s", p.out.tail(20))
-	return "", 0
+	return p.out.String(), p.cmd.ProcessState.ExitCode()
 }
