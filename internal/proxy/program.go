@@ -125,6 +125,9 @@ func (s *Server) bindWanted() {
 			s.Log.Warn("listener not opened", "listener", w.Name, "address", key, "err", err)
 		}
 	}
+	if p.retry != nil {
+		p.retry.Stop() // one at a time, however many tables come
+	}
 	if len(p.unbound) > 0 {
 		p.retry = time.AfterFunc(bindInterval, s.bindAgain)
 	}
