@@ -36,8 +36,10 @@ func addALBChecks(t checkTable) {
 			name  string
 			value **int32
 		}{
-			{"maxConnections", &c.MaxConnections}, {"maxPendingRequests", &c.MaxPendingRequests},
-			{"maxRequests", &c.MaxRequests}, {"maxRetries", &c.MaxRetries},
+			{"maxConnections", &c.MaxConnections},
+			{"maxPendingRequests", &c.MaxPendingRequests},
+			{"maxRequests", &c.MaxRequests},
+			{"maxRetries", &c.MaxRetries},
 		} {
 			setDefault(f.value, unboundedBreaker)
 			atLeast(at.at(f.name), *f.value, 0)
@@ -60,6 +62,6 @@ func addALBChecks(t checkTable) {
 // decimal checks a number that is written as a text.
 func (s spot) decimal(v string) {
 	if !decimalForm.MatchString(v) {
-		s.refuse(`quote it: "1.5"`, "%s is no decimal number", shown(v, true))
+		s.refuse("", `%s is no decimal number: want "1.5"`, shown(v, true))
 	}
 }

@@ -70,11 +70,14 @@ func checkTargets(at spot, list []gatewayv1.LocalPolicyTargetReferenceWithSectio
 			if a.LocalPolicyTargetReference != b.LocalPolicyTargetReference {
 				continue
 			}
-			switch sa, sb := orElse(a.SectionName, ""), orElse(b.SectionName, ""); {
-			case sa == sb:
+			sa, sb := orElse(a.SectionName, ""), orElse(b.SectionName, "")
+			if sa == sb {
 				at.at(j).refuse("remove one of them", "is the target of item %d", i)
-			case sa == "" || sb == "":
+				break
+			}
+			if sa == "" || sb == "" {
 				at.at(j).refuse("give both of them a sectionName", "refers to the object of item %d, of which only one says which section", i)
+				break
 			}
 		}
 	}

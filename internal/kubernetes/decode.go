@@ -12,10 +12,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Bounds of one document. Aliases count as what they stand for, each time.
+// Bounds of one document.
 const (
-	maxNodes = 4_000_000
-	maxDepth = 64
+	maxAliased = 100_000 // values that aliases add to those that are written
+	maxDepth   = 64
 )
 
 // objectDecoder decodes one document, strictly, as an API server would with the schemas: fields that are not known, values of
@@ -84,7 +84,7 @@ func (d *objectDecoder) enter(n *yaml.Node) (*yaml.Node, bool) {
 		n = n.Alias
 	}
 	if d.nodes--; d.nodes == 0 {
-		d.failHere(n, "aliases (*name) count as what they stand for", "the document has more than %d values", maxNodes)
+		d.failHere(n, "write them out", "aliases (*name) stand for more than %d values", maxAliased)
 	}
 	if len(d.steps) > maxDepth {
 		if d.nodes > 0 {
@@ -155,7 +155,9 @@ func (d *objectDecoder) merge(n *yaml.Node, merges []*yaml.Node, do func(key, va
 	from = func(m *yaml.Node, depth int) {
 		m, ok := d.enter(m)
 		switch {
-		case !ok || depth > maxDepth:
+		case !ok:
+		case depth > maxDepth:
+			d.failHere(m, "", "merges itself")
 		case m.Kind == yaml.SequenceNode:
 			for _, item := range m.Content {
 				from(item, depth+1)

@@ -95,24 +95,41 @@ func (d *document) load() (l loadedDocument) {
 	if err := d.checkText(); err != nil {
 		return loadedDocument{errs: FileErrors{err}}
 	}
-	parser := yaml.NewDecoder(bytes.NewReader(d.text))
+	next := d.yamlReader()
+	if d.isJSON() {
+		next = newJSONReader(d).next
+	}
 	for {
-		var root yaml.Node
-		err := parser.Decode(&root)
-		if errors.Is(err, io.EOF) {
+		root, err := next()
+		var wrong *FileError
+		switch {
+		case errors.Is(err, io.EOF):
 			return l
-		}
-		if err != nil {
+		case errors.As(err, &wrong):
+			l.errs = append(l.errs, wrong)
+			return l
+		case err != nil:
 			l.errs = append(l.errs, d.syntaxErrors(err)...)
 			return l
-		}
-		if len(root.Content) == 0 || isNull(root.Content[0]) {
+		case isNull(root):
 			continue
 		}
-		dec := &objectDecoder{doc: d, nodes: maxNodes}
-		dec.document(root.Content[0])
+		dec := &objectDecoder{doc: d, nodes: len(d.text) + maxAliased}
+		dec.document(root)
 		l.objects = append(l.objects, dec.objects...)
 		l.errs = append(l.errs, dec.errs...)
+	}
+}
+
+// yamlReader returns a function that reads the next value of a document: there is one, or none before io.EOF.
+func (d *document) yamlReader() func() (*yaml.Node, error) {
+	parser := yaml.NewDecoder(bytes.NewReader(d.text))
+	return func() (*yaml.Node, error) {
+		var root yaml.Node
+		if err := parser.Decode(&root); err != nil || len(root.Content) == 0 {
+			return nil, err
+		}
+		return root.Content[0], nil
 	}
 }
 
@@ -173,6 +190,7 @@ func (d *document) syntaxErrors(err error) FileErrors {
 		text = m[2]
 		if strings.HasPrefix(text, "did not find expected") {
 			line++ // the parser, unlike the scanner, counts from 0
+			text += ", in what begins here"
 		}
 	} else if m := yamlName.FindStringSubmatch(text); m != nil {
 		line = d.lineOf("*" + m[1])

@@ -87,7 +87,8 @@ func (es FileErrors) Unwrap() []error {
 
 func (es FileErrors) sort() {
 	slices.SortStableFunc(es, func(a, b *FileError) int {
-		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
+			cmp.Compare(a.Path, b.Path), cmp.Compare(a.Err.Error(), b.Err.Error()))
 	})
 }
 

@@ -44,6 +44,11 @@ func (f *Files) Load() (*Set, error) {
 	f.mu.Lock()
 	f.loaded = sumOf(files, errs)
 	f.mu.Unlock()
+	return f.load(files, errs)
+}
+
+// load decodes files; errs are what was wrong with reading them.
+func (f *Files) load(files []*manifest, errs FileErrors) (*Set, error) {
 	var docs []*document
 	for _, file := range files {
 		docs = append(docs, file.split()...)

@@ -87,7 +87,10 @@ func (s spot) items(n, least, most int) {
 	if n < least {
 		s.refuse("", "has no item: want at least one")
 	}
-	if most > 0 && n > most {
+	switch {
+	case most == 1 && n > most:
+		s.refuse("", "want one item, have %d", n)
+	case most > 0 && n > most:
 		s.refuse("", "want at most %d items, have %d", most, n)
 	}
 }
