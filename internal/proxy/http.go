@@ -89,7 +89,10 @@ func (s *Server) request(x *exchange, checked bool) {
 	c := &x.call
 	c.forwards = forwards{prefix: x.to.prefix(), checked: checked, trailers: x.request.Body.Kind == http1.Chunked, edits: x.to.edits}
 	var err error
-	if c.endpoint, err = x.to.service.Pick(x.to.policy.Balance(false)); err == nil {
+	if c.endpoint = x.to.kept; c.endpoint == nil {
+		c.endpoint, err = x.to.service.Pick(x.to.policy.Balance(false))
+	}
+	if err == nil {
 		err = s.forward(c)
 	}
 	if err != nil {

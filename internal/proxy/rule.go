@@ -54,7 +54,10 @@ func (s *Server) enterRule(x *exchange) (checked bool, err error) {
 	if err := s.authorize(x, x.to.Filters); err != nil {
 		return checked, err
 	}
-	b := x.to.Choose()
+	b, ep := s.resume(x)
+	if b == nil {
+		b = x.choose()
+	}
 	if b == nil {
 		return checked, noBackend("the rule has no backend")
 	}
@@ -63,6 +66,7 @@ func (s *Server) enterRule(x *exchange) (checked bool, err error) {
 		return checked, noBackend(b.Invalid)
 	}
 	x.to.service, x.to.policy = b.Service, x.to.PolicyFor(b)
+	x.settle(ep)
 	if err := x.filter(b.Filters); err != nil {
 		return checked, err
 	}

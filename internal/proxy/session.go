@@ -63,7 +63,7 @@ func (s *Server) openSession(x *exchange, checked bool) {
 		s.refuse(x, failed(err, x.target, x.to.name), policy)
 		return
 	}
-	fields := x.switchFields(up)
+	fields := s.pin(x, x.switchFields(up), ss.endpoint)
 	l := x.sessionLoop(s.engine)
 	x.describe(ss, up.agreed.Protocol)
 	client, head := x.takeOver()
@@ -164,7 +164,7 @@ func (s *Server) connect(x *exchange, ss *Session, checked bool) (up *upstreamCo
 	defer x.Unwatch()
 	var tried []*upstream.Endpoint
 	for range maxAttempts {
-		ep, none := x.to.service.Take(x.to.policy.Balance(true), tried...)
+		ep, none := x.to.take(tried)
 		if none != nil {
 			return nil, cmp.Or(err, none)
 		}
