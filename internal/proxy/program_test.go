@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,9 +12,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -366,4 +370,92 @@ func TestUnboundIsTriedAgain(t *testing.T) {
 	if told := <-g.unbound; len(told) != 0 {
 		t.Errorf("told %v", told)
 	}
+}
+
+// TestTablesChangeUnderTraffic has tables come one after the other, with and without a listener, while clients ask on another.
+func TestTablesChangeUnderTraffic(t *testing.T) {
+	g := startProgrammable(t)
+	ca := newIssuer(t)
+	web, tcp, sometimes := freeAddress(t), freeAddress(t), freeAddress(t)
+	rules := ruleTo("a", g.backend("a", naming(t, "a")))
+	cert := ca.issue(t, nil, 2, "a.example")
+	backend := g.backend("tcp", carrier(t, "one", nil))
+	swap := func(i int) {
+		host := &route.Host{Hostname: "a.example", TLS: &route.HostTLS{Certificates: []*tls.Certificate{cert}}, Rules: rules}
+		all := []*route.Listener{secure(web, host), overTCP(tcp, streamTo("tcp", backend))}
+		if i%2 == 0 {
+			all = append(all, plain(sometimes, &route.Host{Rules: rules}))
+		}
+		if u := g.program(all...); len(u) > 0 {
+			t.Error(u)
+		}
+	}
+	swap(0)
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: ca.pool, ServerName: "a.example"}, ForceAttemptHTTP2: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", web.String())
+		},
+	}}
+	defer client.CloseIdleConnections()
+	each := func(ask func() error) {
+		clients.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := ask(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 3 {
+		each(func() error {
+			resp, err := client.Get("https://a.example/")
+			if err == nil {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode != http.StatusOK {
+					err = fmt.Errorf("%s", resp.Status)
+				}
+			}
+			return err
+		})
+		each(func() error {
+			c, err := net.Dial("tcp", tcp.String())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(wait))
+			_, _ = io.WriteString(c, "x")
+			closeWrite(c)
+			if got, err := io.ReadAll(c); string(got) != "one:x" {
+				return fmt.Errorf("%q, %w", got, err)
+			}
+			return nil
+		})
+		each(func() error { // here and gone: whatever comes of it must come to an end
+			if c, err := net.Dial("tcp", sometimes.String()); err == nil {
+				_ = c.SetDeadline(time.Now().Add(wait))
+				_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+				if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+					return err
+				}
+				c.Close()
+			}
+			return nil
+		})
+	}
+	for i := range 100 {
+		swap(i)
+	}
+	close(stop)
+	clients.Wait()
 }

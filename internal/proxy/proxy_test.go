@@ -60,7 +60,10 @@ func (l *lines) Write(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	l.buf.Write(p)
 	for range bytes.Count(p, []byte("\n")) {
-		l.got <- struct{}{}
+		select {
+		case l.got <- struct{}{}:
+		default: // nobody waits for so many
+		}
 	}
 	return len(p), nil
 }
