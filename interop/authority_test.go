@@ -10,7 +10,6 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -21,7 +20,7 @@ import (
 )
 
 // silent is for servers whose complaints are no news.
-var silent = slog.NewLogLogger(slog.NewTextHandler(io.Discard, nil), slog.LevelError)
+var silent = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 
 // An authority issues certificates for one test.
 type authority struct {

@@ -213,4 +213,3 @@ func TestGatewayUnknownKinds(t *testing.T) {
 		t.Errorf("the notice does not say what and where: %s", out)
 	}
 }
-

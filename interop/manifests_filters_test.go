@@ -81,6 +81,7 @@ func TestGatewayFilters(t *testing.T) {
 			t.Errorf("X-Forwarded-Host %q", got)
 		}
 	})
+	// A redirect that names no port is shifted as the listeners are, so that it leads somewhere.
 	redirected := func(t *testing.T, url string, status int, location string) {
 		t.Helper()
 		a := m.get(t, url, status)
@@ -92,26 +93,26 @@ func TestGatewayFilters(t *testing.T) {
 		}
 	}
 	t.Run("HTTPRoutePathRedirect", func(t *testing.T) {
-		redirected(t, "http://redirect.example/path/a?b=c", 302, "http://redirect.example/there/a?b=c")
-		redirected(t, "http://redirect.example/full/a", 302, "http://other.example/there")
-		redirected(t, "http://redirect.example:8080/path", 302, "http://redirect.example:8080/there")
+		redirected(t, "http://redirect.example/path/a?b=c", 302, "http://redirect.example:20080/there/a?b=c")
+		redirected(t, "http://redirect.example/full/a", 302, "http://other.example:20080/there")
+		redirected(t, "http://redirect.example:8080/path", 302, "http://redirect.example:28080/there")
 	})
 	t.Run("HTTPRoutePortRedirect", func(t *testing.T) {
 		redirected(t, "http://redirect.example/port", 301, "http://redirect.example:8083/port")
 		redirected(t, "http://redirect.example/both", 302, "https://redirect.example:8443/both")
 	})
 	t.Run("HTTPRouteSchemeRedirect", func(t *testing.T) {
-		redirected(t, "http://redirect.example/scheme", 301, "https://redirect.example/scheme")
-		redirected(t, "http://redirect.example:8080/scheme", 301, "https://redirect.example/scheme")
+		redirected(t, "http://redirect.example/scheme", 301, "https://redirect.example:20443/scheme")
+		redirected(t, "http://redirect.example:8080/scheme", 301, "https://redirect.example:20443/scheme")
 	})
 	t.Run("HTTPRoute303RedirectStatusCode", func(t *testing.T) {
-		redirected(t, "http://redirect.example/303", 303, "http://see.example/303")
+		redirected(t, "http://redirect.example/303", 303, "http://see.example:20080/303")
 	})
 	t.Run("HTTPRoute307RedirectStatusCode", func(t *testing.T) {
-		redirected(t, "http://redirect.example/307", 307, "http://see.example/307")
+		redirected(t, "http://redirect.example/307", 307, "http://see.example:20080/307")
 	})
 	t.Run("HTTPRoute308RedirectStatusCode", func(t *testing.T) {
-		redirected(t, "http://redirect.example/308", 308, "http://see.example/308")
+		redirected(t, "http://redirect.example/308", 308, "http://see.example:20080/308")
 	})
 	t.Run("HTTPRouteRequestMirror", func(t *testing.T) {
 		a := askWith(t, m.client, http.MethodPost, "http://mirror.example/one/x?y", "a body")

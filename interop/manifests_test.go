@@ -180,7 +180,10 @@ func (m *manifests) at(port string) string {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return net.JoinHostPort(host, strconv.Itoa(n+portOffset))
+	if n < portOffset { // else it is of a redirect
+		n += portOffset
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n))
 }
 
 // dialer connects to the gateway whatever the name, and to the port as manifests have it.
