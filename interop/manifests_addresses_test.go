@@ -17,9 +17,12 @@ func TestGatewayAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.values["ADDRESS2"], m.values["FREE_PORT"] = second, strconv.Itoa(free-portOffset)
+	m.echo("blue/far")
+	m.echo("red/far")
+	choosy := loopback()
+	m.values["ADDRESS2"], m.values["ADDRESS3"], m.values["FREE_PORT"] = second, choosy, strconv.Itoa(free-portOffset)
 	m.file("addresses.yaml")
-	m.start("80", "8081", second+":80")
+	m.start("80", "8081", second+":80", choosy+":80")
 	m.prints(t, "address=tcp/:"+strconv.Itoa(free), wait)
 
 	t.Run("GatewayStaticAddresses", func(t *testing.T) {
@@ -68,6 +71,25 @@ func TestGatewayAddresses(t *testing.T) {
 		}
 		if err := m.condition("ListenerSet", "other/stranger", "Accepted", "False", "NotAllowed"); err != nil {
 			t.Error(err)
+		}
+	})
+	t.Run("allowedRoutes", func(t *testing.T) {
+		at := "http://" + choosy
+		m.serves(t, at+"/", "far", "Host", "labelled.example")
+		m.serves(t, at+"/", "far", "Host", "all.example")
+		m.serves(t, at+"/red", "far", "Host", "all.example")
+		m.refuses(t, at+"/", http.StatusNotFound, "Host", "grpc.example")
+		m.serves(t, at+"/", "one", "Host", "own.example") // of a route that names no Gateway
+		for name, want := range map[string]int{"blue": 1, "red": 0} {
+			requests := 0
+			for _, s := range m.echoes[name+"/far"].requests("/") {
+				if s.Host == "labelled.example" {
+					requests++
+				}
+			}
+			if (requests > 0) != (want > 0) {
+				t.Errorf("namespace %s has %d requests for labelled.example", name, requests)
+			}
 		}
 	})
 }

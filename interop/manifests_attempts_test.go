@@ -92,6 +92,13 @@ func TestGatewayAttempts(t *testing.T) {
 		for range 3 {
 			m.serves(t, "http://sticky.example/cookie", s.saw.Service, "Cookie", cookie.Name+"="+cookie.Value)
 		}
+		// It holds for the choice among the rule's backends, too.
+		for range 6 {
+			first := m.get(t, "http://sticky.example/split", http.StatusOK)
+			for range 4 {
+				m.serves(t, "http://sticky.example/split", first.saw.Service, "Cookie", "split="+cookieOf(t, first.Header, "split").Value)
+			}
+		}
 		free := map[string]bool{}
 		for range 8 {
 			free[m.get(t, "http://sticky.example/free", http.StatusOK).saw.Service] = true

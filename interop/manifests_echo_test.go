@@ -48,6 +48,7 @@ func (m *manifests) echo(name string) *echo {
 	m.t.Helper()
 	e := startEcho(m.t, name, nil)
 	m.service(name, "", e.address)
+	m.echoes[name] = e
 	return e
 }
 

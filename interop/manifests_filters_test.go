@@ -2,7 +2,6 @@ package interop
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -15,10 +14,13 @@ func TestGatewayFilters(t *testing.T) {
 	m.echo("two")
 	mirrors := []*echo{m.echo("mirror"), m.echo("mirror-two")}
 	m.service("refused", "", refusing(t))
-	tickets := m.echo("authority")
+	tickets, guard := m.echo("authority"), &grpcAuthority{}
+	m.service("grpc-authority", "kubernetes.io/h2c", serveH2C(t, guard))
 	m.file("filters.yaml")
 	m.start("80", "8080")
 
+	t.Run("ExternalAuth", func(t *testing.T) { authorizes(t, m, tickets) })
+	t.Run("ExternalAuth GRPC", func(t *testing.T) { authorizesByGRPC(t, m, guard) })
 	t.Run("HTTPRouteRequestHeaderModification", func(t *testing.T) {
 		fields := []string{"X-Set", "client", "X-Add", "client", "X-Gone", "1", "X-Kept", "1"}
 		check := func(how string, saw seen) {
@@ -173,33 +175,6 @@ func TestGatewayFilters(t *testing.T) {
 		s := m.open(t, "ws://cors.example/x", "Origin", "https://page.example")
 		wantField(t, s.response.Header, "Access-Control-Allow-Origin", "")
 		s.ask("more", "more")
-	})
-	t.Run("ExternalAuth", func(t *testing.T) {
-		tickets.turn("/check/secret", 403)
-		for _, path := range []string{"/open", "/secret"} {
-			url := "http://auth.example" + path + "?set=X-User:ada"
-			fields := []string{"X-Ticket", "42", "X-Other", "1", "X-User", "forged"}
-			if path == "/secret" {
-				a := m.get(t, url, http.StatusForbidden, fields...)
-				if a.saw.Service == "one" {
-					t.Errorf("the service was asked: %s", a.body)
-				}
-				m.refusesSession(t, url, http.StatusForbidden, fields...)
-				continue
-			}
-			s := m.open(t, url, fields...)
-			for _, saw := range []seen{m.get(t, url, http.StatusOK, fields...).saw, s.saw} {
-				if saw.Service != "one" || !slices.Equal(saw.Header.Values("X-User"), []string{"ada"}) {
-					t.Errorf("%s saw %v", saw.Service, saw.Header)
-				}
-			}
-			s.ask("more", "more")
-		}
-		for _, asked := range tickets.requests("/check/") {
-			if asked.Header.Get("X-Ticket") != "42" || asked.Header.Get("X-Other") != "" || asked.Host != "auth.example" {
-				t.Errorf("the authority was asked with %v for %s", asked.Header, asked.Host)
-			}
-		}
 	})
 }
 

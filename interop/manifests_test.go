@@ -33,6 +33,7 @@ type manifests struct {
 	values   map[string]string
 	ca       *authority
 	client   *http.Client // HTTP/1.1, and HTTP/2 over TLS
+	echoes   map[string]*echo
 }
 
 // newManifests makes an empty directory of manifests. The tests of this kind run in parallel.
@@ -42,7 +43,7 @@ func newManifests(t *testing.T) *manifests {
 	t.Parallel()
 	base := t.TempDir()
 	m := &manifests{t: t, base: base, dir: filepath.Join(base, "manifests"), address: loopback(), ca: newAuthority(t)}
-	m.values = map[string]string{"ADDRESS": m.address}
+	m.values, m.echoes = map[string]string{"ADDRESS": m.address}, map[string]*echo{}
 	m.client = m.newClient(func(tr *http.Transport) { tr.ForceAttemptHTTP2 = true })
 	return m
 }
