@@ -118,7 +118,7 @@ func (p *Provider) Run(ctx context.Context, publish func(route.Set)) error {
 				return fmt.Errorf("%s: no more changes", p.Name())
 			}
 			if err := p.Load(); err != nil {
-				logEach(p.Log, "objects not loaded, the old ones stay", err)
+				logRefused(p.Log, err)
 				continue
 			}
 		}
@@ -126,20 +126,20 @@ func (p *Provider) Run(ctx context.Context, publish func(route.Set)) error {
 	}
 }
 
-// logEach logs every error of a list of them by itself, those of files with their place.
-func logEach(log *slog.Logger, message string, err error) {
+// logRefused logs each thing that keeps a set from being loaded, those in files with their place.
+func logRefused(log *slog.Logger, err error) {
+	const message = "objects not loaded, the old ones stay"
 	if list, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range list.Unwrap() {
-			logEach(log, message, e)
+			logRefused(log, e)
 		}
 		return
 	}
-	var e *FileError
-	if !errors.As(err, &e) {
-		log.Error(message, "err", err)
+	if e, ok := errors.AsType[*FileError](err); ok {
+		log.Error(message, "place", e.Place(), "object", e.Object, "field", e.Path, "err", e.Err, "hint", e.Remedy)
 		return
 	}
-	log.Error(message, "place", e.Place(), "object", e.Object, "field", e.Path, "err", e.Err, "hint", e.Remedy)
+	log.Error(message, "err", err)
 }
 
 // Translate loads the Source and tells what its objects mean, without publishing anything.

@@ -32,7 +32,9 @@ func TestMirrors(t *testing.T) {
 	addr := g.rules(
 		filtered("/m", route.Filters{
 			Mirrors: []route.Mirror{
-				{Backend: &one}, {Backend: &two, Numerator: 1, Denominator: 1}, {Backend: &never, Denominator: 100},
+				{Backend: &one},
+				{Backend: &two, Numerator: 1, Denominator: 1},
+				{Backend: &never, Denominator: 100},
 				{Backend: &route.Backend{Name: "invalid", Invalid: "no such Service"}},
 			},
 			RequestHeaders: route.HeaderEdit{Set: []route.HeaderValue{{Name: "X-Set", Value: "rule"}}},

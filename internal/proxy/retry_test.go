@@ -65,12 +65,23 @@ func TestRetries(t *testing.T) {
 			fail, status       int
 			want               string
 		}{
-			{"GET", "/1", "", 2, 200, "3 "}, {"GET", "/1", "", 3, 200, "4 "}, {"GET", "/1", "", 4, 500, "failed"}, {"POST", "/1", "abc", 2, 200, "3 abc"},
-			{"GET", "/2", "", 2, 200, "3 "}, {"GET", "/2", "", 3, 503, "failed"}, {"POST", "/2", "abc", 2, 200, "3 abc"},
-			{"PUT", "/1", strings.Repeat("x", maxKeptBody), 1, 200, "2 xxx"}, {"PUT", "/1", strings.Repeat("x", 16*maxKeptBody), 1, 500, "failed"},
-			{"PUT", "/2", strings.Repeat("x", maxKeptBody), 1, 200, "2 xxx"}, {"PUT", "/2", strings.Repeat("x", 16*maxKeptBody), 1, 503, "failed"},
-			{"GET", "/lost", "", 2, 200, "3 "}, {"POST", "/lost", "abc", 1, 502, "{"}, {"PUT", "/lost", "abc", 1, 200, "2 abc"},
-			{"GET", "/never", "", 1, 500, "failed"}, {"GET", "/gone", "", 0, 502, "{"}, {"POST", "/other", "abc", 0, 200, "other"},
+			{"GET", "/1", "", 2, 200, "3 "},
+			{"GET", "/1", "", 3, 200, "4 "},
+			{"GET", "/1", "", 4, 500, "failed"},
+			{"POST", "/1", "abc", 2, 200, "3 abc"},
+			{"GET", "/2", "", 2, 200, "3 "},
+			{"GET", "/2", "", 3, 503, "failed"},
+			{"POST", "/2", "abc", 2, 200, "3 abc"},
+			{"PUT", "/1", strings.Repeat("x", maxKeptBody), 1, 200, "2 xxx"},
+			{"PUT", "/1", strings.Repeat("x", 16*maxKeptBody), 1, 500, "failed"},
+			{"PUT", "/2", strings.Repeat("x", maxKeptBody), 1, 200, "2 xxx"},
+			{"PUT", "/2", strings.Repeat("x", 16*maxKeptBody), 1, 503, "failed"},
+			{"GET", "/lost", "", 2, 200, "3 "},
+			{"POST", "/lost", "abc", 1, 502, "{"},
+			{"PUT", "/lost", "abc", 1, 200, "2 abc"},
+			{"GET", "/never", "", 1, 500, "failed"},
+			{"GET", "/gone", "", 0, 502, "{"},
+			{"POST", "/other", "abc", 0, 200, "other"},
 		} {
 			for _, known := range []bool{true, false} {
 				if tests++; tt.body == "" && !known {
