@@ -15,6 +15,11 @@ func addCoreChecks(t checkTable) {
 	t.add(on(checkMeta))
 	t.add(on(checkServicePort, "port"))
 	t.add(on(checkServiceSpec))
+	t.add(on(func(at spot, s *corev1.Service) {
+		if !at.has("spec") {
+			checkServiceSpec(at.at("spec"), &s.Spec)
+		}
+	}))
 	t.add(on(checkSlice, "addressType"))
 	t.add(on(func(at spot, e *discoveryv1.Endpoint) {
 		at.at("addresses").items(len(e.Addresses), 1, 100)

@@ -69,7 +69,9 @@ func checkGatewaySpec(at spot, s *gatewayv1.GatewaySpec) {
 	}
 	checkListeners(at.at("listeners"), entries)
 	at = at.at("addresses")
-	at.items(len(s.Addresses), 0, 16)
+	if !at.items(len(s.Addresses), 0, 16) {
+		return
+	}
 	for j, a := range s.Addresses {
 		for i, b := range s.Addresses[:j] {
 			if *a.Type == *b.Type && a.Value != "" && a.Value == b.Value &&

@@ -95,13 +95,17 @@ func (s spot) routeMatches(n int) {
 
 // uniqueNames checks that no two rules have the same name; they need none.
 func uniqueNames[T any](at spot, rules []T, name func(*T) *gatewayv1.SectionName) {
-	for j := range rules {
-		for i := range j {
-			if a, b := name(&rules[i]), name(&rules[j]); a != nil && b != nil && *a == *b {
-				at.at(j, "name").refuse("give one of them another name", "%s is the name of item %d too", *b, i)
-				break
-			}
+	first := map[gatewayv1.SectionName]int{}
+	for i := range rules {
+		n := name(&rules[i])
+		if n == nil {
+			continue
 		}
+		if j, ok := first[*n]; ok {
+			at.at(i, "name").refuse("give one of them another name", "%s is the name of item %d too", *n, j)
+			continue
+		}
+		first[*n] = i
 	}
 }
 

@@ -13,8 +13,9 @@ func addPolicyChecks(t checkTable) {
 	t.add(on(func(at spot, s *gatewayv1.BackendTLSPolicySpec) {
 		at.at("options").properties(len(s.Options), 16)
 		at = at.at("targetRefs")
-		at.items(len(s.TargetRefs), 1, 16)
-		checkTargets(at, s.TargetRefs)
+		if at.items(len(s.TargetRefs), 1, 16) {
+			checkTargets(at, s.TargetRefs)
+		}
 	}, "targetRefs", "validation"))
 	t.add(on(func(at spot, v *gatewayv1.BackendTLSPolicyValidation) {
 		at.at("caCertificateRefs").items(len(v.CACertificateRefs), 0, 8)

@@ -64,7 +64,9 @@ func checkBackendObject(at spot, r *gatewayv1.BackendObjectReference) {
 // mean, and not the same.
 func checkParents(at spot, s *gatewayv1.CommonRouteSpec) {
 	at = at.at("parentRefs")
-	at.items(len(s.ParentRefs), 0, 32)
+	if !at.items(len(s.ParentRefs), 0, 32) {
+		return
+	}
 	type parent struct{ group, kind, namespace, name string }
 	key := func(r *gatewayv1.ParentReference) parent {
 		return parent{string(*r.Group), string(*r.Kind), string(orElse(r.Namespace, "")), string(r.Name)}

@@ -14,8 +14,9 @@ import (
 
 // Bounds of one document.
 const (
-	maxAliased = 100_000 // values that aliases add to those that are written
-	maxDepth   = 64
+	maxFailures = 100     // errors that are looked for
+	maxAliased  = 100_000 // values that aliases add to those that are written
+	maxDepth    = 64
 )
 
 // objectDecoder decodes one document, strictly, as an API server would with the schemas: fields that are not known, values of
@@ -63,6 +64,10 @@ func pathOf(steps []step) string {
 
 // fail notes what is wrong at a node.
 func (d *objectDecoder) fail(n *yaml.Node, steps []step, err error, remedy string) {
+	if len(d.errs) >= maxFailures {
+		d.nodes = 0
+		return
+	}
 	e := d.doc.errorAt(max(n.Line, 1), max(n.Column, 1), err, remedy)
 	e.Object, e.Path = d.name, pathOf(steps)
 	if d.secret {

@@ -21,6 +21,8 @@ type document struct {
 	file *manifest
 	line int // lines of the file before it
 	text []byte
+
+	cleaned bool // of the lines of a shell
 }
 
 // loadedDocument is what a document holds.
@@ -237,18 +239,24 @@ func syntaxRemedy(text, line string) string {
 // shell finds the lines of a command that were pasted with a manifest, kubectl apply -f - <<EOF, and returns the document
 // with these lines empty. Nil: there are none.
 func (d *document) shell() (errs FileErrors, rest *document) {
+	if d.cleaned {
+		return nil, nil
+	}
 	word, line := "", 0
 	var text []byte
 	for l := range bytes.Lines(d.text) {
 		line++
 		l = bytes.TrimRight(l, "\r\n")
-		m := hereDoc.FindSubmatch(l)
+		var m [][]byte
+		if len(errs) < maxFailures {
+			m = hereDoc.FindSubmatch(l)
+		}
 		switch {
 		case m != nil:
 			word = string(m[1])
 			errs = append(errs, d.errorAt(line, 1, errors.New("this line is a command of the shell, not YAML"),
 				fmt.Sprintf("remove it, and the line %q at its end", word)))
-		case word != "" && string(l) == word, word == "" && string(l) == "EOF":
+		case word != "" && string(l) == word, word == "" && string(l) == "EOF" && len(errs) < maxFailures:
 			errs = append(errs, d.errorAt(line, 1, fmt.Errorf("the line %q belongs to a command of the shell", l), "remove it"))
 			word = ""
 		default:
@@ -256,5 +264,5 @@ func (d *document) shell() (errs FileErrors, rest *document) {
 		}
 		text = append(text, '\n')
 	}
-	return errs, &document{file: d.file, line: d.line, text: text}
+	return errs, &document{file: d.file, line: d.line, text: text, cleaned: true}
 }

@@ -82,17 +82,21 @@ func (s spot) refuse(remedy, format string, args ...any) {
 	s.d.fail(s.node, append(slices.Clip(s.d.steps), s.steps...), fmt.Errorf(format, args...), remedy)
 }
 
-// items checks the length of a list. most 0: no bound.
-func (s spot) items(n, least, most int) {
+// items checks the length of a list, and tells whether it is good. most 0: no bound.
+func (s spot) items(n, least, most int) bool {
 	if n < least {
 		s.refuse("", "has no item: want at least one")
+		return false
 	}
-	switch {
-	case most == 1 && n > most:
+	if most == 1 && n > most {
 		s.refuse("", "want one item, have %d", n)
-	case most > 0 && n > most:
-		s.refuse("", "want at most %d items, have %d", most, n)
+		return false
 	}
+	if most > 0 && n > most {
+		s.refuse("", "want at most %d items, have %d", most, n)
+		return false
+	}
+	return true
 }
 
 // length checks the length of a text, in characters. most 0: no bound.
@@ -158,13 +162,17 @@ func enumOf[T ~string](values ...T) func(at spot, v *T) {
 
 // unique checks that no two items have the same key; what names the key.
 func unique[T any, K comparable](s spot, items []T, what string, key func(*T) K) {
+	if len(items) < 2 {
+		return
+	}
+	first := make(map[K]int, len(items))
 	for i := range items {
-		for j := range i {
-			if k := key(&items[i]); k == key(&items[j]) {
-				s.at(i).refuse("remove one of them", "has the %s of item %d", what, j)
-				break
-			}
+		k := key(&items[i])
+		if j, ok := first[k]; ok {
+			s.at(i).refuse("remove one of them", "has the %s of item %d", what, j)
+			continue
 		}
+		first[k] = i
 	}
 }
 

@@ -15,7 +15,7 @@ type BackendLoadBalancingPolicy struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// +optional
-	Spec BackendLoadBalancingPolicySpec `json:"spec,omitempty"`
+	Spec BackendLoadBalancingPolicySpec `json:"spec,omitempty,omitzero"`
 
 	// +optional
 	Status BackendLoadBalancingPolicyStatus `json:"status,omitempty,omitzero"`

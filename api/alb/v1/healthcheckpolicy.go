@@ -15,11 +15,11 @@ type HealthCheckPolicy struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// +optional
-	Spec HealthCheckPolicySpec `json:"spec,omitempty"`
+	Spec HealthCheckPolicySpec `json:"spec,omitempty,omitzero"`
 
 	// +optional
 	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "Waiting for controller", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
-	Status PolicyStatus `json:"status,omitempty"`
+	Status PolicyStatus `json:"status,omitempty,omitzero"`
 }
 
 // HealthCheckPolicyList is a list of them.

@@ -15,11 +15,11 @@ type RoutePolicy struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// +optional
-	Spec RoutePolicySpec `json:"spec,omitempty"`
+	Spec RoutePolicySpec `json:"spec,omitempty,omitzero"`
 
 	// +optional
 	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "Waiting for controller", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
-	Status PolicyStatus `json:"status,omitempty"`
+	Status PolicyStatus `json:"status,omitempty,omitzero"`
 }
 
 // RoutePolicyList is a list of them.

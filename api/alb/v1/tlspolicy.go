@@ -18,11 +18,11 @@ type BackendTLSPolicy struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// +optional
-	Spec BackendTLSPolicySpec `json:"spec,omitempty"`
+	Spec BackendTLSPolicySpec `json:"spec,omitempty,omitzero"`
 
 	// +optional
 	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "Waiting for controller", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
-	Status PolicyStatus `json:"status,omitempty"`
+	Status PolicyStatus `json:"status,omitempty,omitzero"`
 }
 
 // BackendTLSPolicyList is a list of them.
@@ -102,11 +102,11 @@ type FrontendTLSPolicy struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// +optional
-	Spec FrontendTLSPolicySpec `json:"spec,omitempty"`
+	Spec FrontendTLSPolicySpec `json:"spec,omitempty,omitzero"`
 
 	// +optional
 	// +kubebuilder:default={conditions: {{type: "Accepted", status: "Unknown", reason: "Pending", message: "Waiting for controller", lastTransitionTime: "1970-01-01T00:00:00Z"}}}
-	Status PolicyStatus `json:"status,omitempty"`
+	Status PolicyStatus `json:"status,omitempty,omitzero"`
 }
 
 // FrontendTLSPolicyList is a list of them.
