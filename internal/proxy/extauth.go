@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -44,7 +45,7 @@ func (s *Server) authorize(x *exchange, f *route.Filters) error {
 	}
 	answer, err := x.consult(q)
 	switch {
-	case errors.Is(err, errClientGone):
+	case errors.Is(err, errClientGone), errors.Is(err, errResponse):
 		return err
 	case err != nil:
 		return notAuthorized(http.StatusServiceUnavailable, err.Error())
@@ -72,8 +73,15 @@ func (x *exchange) bodyFor(a *route.ExternalAuth) ([]byte, error) {
 
 // consult sends q and waits, as long as the client does.
 func (x *exchange) consult(q *subrequest) (a *subanswer, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), authTimeout)
+	until, late := x.record.Time.Add(x.to.policy.Timeouts.Effective().Request), error(nil)
+	if t := time.Now().Add(authTimeout); !until.After(x.record.Time) || t.Before(until) {
+		until = t
+	} else {
+		late = errResponse // timeouts.request is what ends first
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), until)
 	defer cancel()
+	x.kept.content = bytes.Clone(x.kept.content) // Unwatch may give away the buffer that it is in
 	x.Watch(x.run, x.gone)
 	defer x.Unwatch()
 	if err := x.leash.holdDial(cancel); err != nil {
@@ -82,6 +90,9 @@ func (x *exchange) consult(q *subrequest) (a *subanswer, err error) {
 	x.run.Offload(func() { a, err = q.do(ctx) })
 	if gone := x.leash.letGo(); gone != nil {
 		return nil, gone
+	}
+	if err != nil && late != nil && ctx.Err() != nil {
+		err = late
 	}
 	return a, err
 }

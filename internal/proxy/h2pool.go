@@ -1,3 +1,4 @@
+//nolint:staticcheck // deprecated in favour of net/http's, which takes the HTTP/2 of the toolchain
 package proxy
 
 import (
@@ -36,7 +37,7 @@ type h2Key struct {
 // h2Pool keeps the connections to services that speak HTTP/2; it is the http2.ClientConnPool of its transport, which
 // repeats what a service has certainly not begun.
 type h2Pool struct {
-	transport *http2.Transport //nolint:staticcheck // http.Transport takes the bundled one
+	transport *http2.Transport
 
 	mu    sync.Mutex // guards the following
 	conns map[h2Key][]*http2.ClientConn
@@ -46,13 +47,16 @@ type h2Pool struct {
 
 func newH2Pool() *h2Pool {
 	p := &h2Pool{conns: make(map[h2Key][]*http2.ClientConn), dials: make(map[h2Key]chan struct{})}
-	p.transport = &http2.Transport{ //nolint:staticcheck // likewise
+	p.transport = &http2.Transport{
 		ConnPool: p, AllowHTTP: true, DisableCompression: true,
 		MaxHeaderListSize: maxH2Fields, MaxReadFrameSize: maxFrame,
 		IdleConnTimeout: h2Idle, ReadIdleTimeout: h2Silence, PingTimeout: h2PingTimeout, WriteByteTimeout: stallTimeout,
 	}
 	return p
 }
+
+// RoundTrip sends a request over a connection of the pool; its context has an *h2Dial.
+func (p *h2Pool) RoundTrip(r *http.Request) (*http.Response, error) { return p.transport.RoundTrip(r) }
 
 // An h2Dial goes with a request to the pool, in its context.
 type h2Dial struct {
@@ -122,11 +126,9 @@ func (p *h2Pool) open(ctx context.Context, d *h2Dial) (*http2.ClientConn, error)
 		return nil, err
 	}
 	cc.ReserveNewRequest()
-	if p.shut {
-		cc.SetDoNotReuse() // it ends with its first request
-		return cc, nil
+	if !p.shut { // else it ends when it has been idle
+		p.conns[d.key] = append(p.conns[d.key], cc)
 	}
-	p.conns[d.key] = append(p.conns[d.key], cc)
 	return cc, nil
 }
 

@@ -394,10 +394,13 @@ func (c *call) body() answerBody {
 // mayRepeat tells whether err means no more than that a pooled connection was dead, and the request may be sent
 // once more (RFC 9110, section 9.2.2): its method is idempotent, and nothing of its body has been lost.
 func (c *call) mayRepeat(err error) bool {
-	if c.fresh || c.stream != nil || !c.pooled || !c.x.kept.whole || unreached(err) || !c.conn.Repeatable(err) {
+	if c.fresh || !c.pooled || !c.x.kept.whole || unreached(err) || !idempotent(c.x.request.Method) {
 		return false
 	}
-	return idempotent(c.x.request.Method)
+	if speaksHTTP2(c.x.to.service) {
+		return isLost(err)
+	}
+	return c.conn.Repeatable(err)
 }
 
 // why is what an attempt's error is for the client.

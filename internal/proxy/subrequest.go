@@ -180,7 +180,7 @@ func (q *subrequest) over2(ctx context.Context, ep *upstream.Endpoint) (*subansw
 	d := &h2Dial{key: h2Key{ep, ep.TLS()}, dial: q.settings.dial2(q.policy, ep)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	resp, err := q.settings.h2.transport.RoundTrip(r.WithContext(context.WithValue(ctx, h2DialKey{}, d)))
+	resp, err := q.settings.h2.RoundTrip(r.WithContext(context.WithValue(ctx, h2DialKey{}, d)))
 	if err != nil {
 		return nil, err
 	}

@@ -9,10 +9,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/loop"
@@ -27,10 +30,11 @@ type stream struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
-	moved loop.Gate // opens when the request's body is wanted, or the round trip has ended
-	done  loop.Gate // opens when it has ended
-	resp  *http.Response
-	err   error // of the round trip; readable behind done
+	moved  loop.Gate // opens when the request's body is wanted, or the round trip has ended
+	done   loop.Gate // opens when it has ended
+	resp   *http.Response
+	err    error // of the round trip; readable behind done, as reused is
+	reused bool  // the connection has served before
 
 	body  *streamBody // nil: the request's body is a part of the request, or there is none
 	taker loop.Runner // who calls Write and Finish
@@ -85,6 +89,7 @@ func (c *call) attemptHTTP2() error {
 	if err != nil {
 		c.drop()
 	}
+	c.pooled = st.reused
 	return err
 }
 
@@ -100,8 +105,7 @@ func withDeadline(ctx context.Context, cancel context.CancelCauseFunc, until tim
 func (c *call) exchange2(st *stream) error {
 	x := c.x
 	r := c.request2(st)
-	transport := x.settings.h2.transport
-	go st.roundTrip(transport, r)
+	go st.roundTrip(x.settings.h2, r)
 	if st.body != nil {
 		if st.moved.Wait(st.run); !st.done.Opened() || st.err == nil {
 			if err := x.Interim(http.StatusContinue, nil); err != nil {
@@ -165,7 +169,16 @@ func (c *call) request2(st *stream) *http.Request {
 		}
 	}
 	d := &h2Dial{key: h2Key{c.endpoint, c.endpoint.TLS()}, dial: x.settings.dial2(x.to.policy, c.endpoint)}
-	return r.WithContext(context.WithValue(st.ctx, h2DialKey{}, d))
+	ctx := httptrace.WithClientTrace(st.ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { st.reused = i.Reused }})
+	return r.WithContext(context.WithValue(ctx, h2DialKey{}, d))
+}
+
+// isLost tells whether an attempt over HTTP/2 failed because its connection did, and not the stream alone.
+func isLost(err error) bool {
+	if _, reset := errors.AsType[http2.StreamError](err); reset || errors.Is(err, errResponse) || errors.Is(err, errClientGone) || isSource(err) {
+		return false
+	}
+	return true
 }
 
 // announced are the trailers that a request names before its body (RFC 9110, section 6.6.2).
