@@ -167,11 +167,7 @@ func TestOneElementWithoutItsArray(t *testing.T) {
 		`{"applications":{"versions__delta":"2","apps__hashcode":"UP_1_","application":[{"name":"A","instance":[{"instanceId":"i"}]}]}}`,
 		`<applications><versions__delta>2</versions__delta><apps__hashcode>UP_1_</apps__hashcode><application><name>A</name><instance><instanceId>i</instanceId></instance></application></applications>`,
 	} {
-		parse := parseJSONApplications
-		if doc[0] == '<' {
-			parse = parseXMLApplications
-		}
-		a, err := parse([]byte(doc))
+		a, err := readApplications(strings.NewReader(doc))
 		if err != nil {
 			t.Fatalf("%s: %v", doc, err)
 		}

@@ -33,30 +33,6 @@ func parseJSONInstance(data []byte) (*Instance, error) {
 	return i, r.err
 }
 
-// parseJSONApplications reads {"applications":…}, {"application":…} too.
-func parseJSONApplications(data []byte) (*Applications, error) {
-	var doc object
-	if err := json.Unmarshal(trimMark(data), &doc); err != nil {
-		return nil, err
-	}
-	var r jsonReader
-	a := &Applications{}
-	if inner, ok := doc["applications"]; ok {
-		doc = r.object("applications", inner)
-		a.Version = r.text(doc, "versions__delta")
-		a.Hash = r.text(doc, "apps__hashcode")
-	}
-	for _, raw := range r.list("application", doc["application"]) {
-		app := r.object("application", raw)
-		out := Application{Name: strings.ToUpper(r.text(app, "name"))}
-		for _, raw := range r.list("instance", app["instance"]) {
-			out.Instances = append(out.Instances, r.instance(r.object("instance", raw)))
-		}
-		a.Apps = append(a.Apps, out)
-	}
-	return a, r.err
-}
-
 func (r *jsonReader) instance(o object) *Instance {
 	i := &Instance{
 		ID:               r.name(o, "instanceId"),

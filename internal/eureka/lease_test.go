@@ -238,7 +238,7 @@ type mirror map[leaseKey]*Instance
 
 func (m mirror) apply(t *testing.T, body string) string {
 	t.Helper()
-	a, err := parseJSONApplications([]byte(body))
+	a, err := readApplications(strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -108,7 +108,8 @@ type Instance struct {
 	// something new to say. The greater was later. Neither is on the wire.
 	Order, UpOrder uint64
 
-	hasDataCenter bool // the document had a dataCenterInfo, perhaps without a name
+	hasDataCenter bool  // the document had a dataCenterInfo, perhaps without a name
+	problem       error // what was malformed in an instance read from another server; it is then not used
 }
 
 // URLs are the addresses that an instance announces for people and probes. They are not fetched by the registry.

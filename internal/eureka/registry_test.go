@@ -169,7 +169,7 @@ func TestManyAtOnce(t *testing.T) {
 		wg.Go(func() {
 			for n := range 60 {
 				_, body, _ := s.do("GET", []string{"/eureka/apps", "/eureka/apps/delta"}[n%2], "", asJSON)
-				a, err := parseJSONApplications([]byte(body))
+				a, err := readApplications(strings.NewReader(body))
 				if err != nil {
 					t.Errorf("%s: %v", body, err)
 					return

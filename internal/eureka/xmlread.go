@@ -13,7 +13,7 @@ import (
 const (
 	maxXMLDepth         = 16
 	maxInstanceElements = 2*maxMapItems + 100
-	maxRegistryElements = 2000000
+	maxRegistryElements = 10000000
 )
 
 // element is a node of a parsed document. Attributes are read by name, names have no namespaces.
@@ -46,9 +46,10 @@ func (e *element) value(name string) string {
 }
 
 // parseXML reads a document into elements. Entities other than the five of XML, and document type
-// declarations, are refused: nothing is ever expanded or fetched. most bounds the elements.
-func parseXML(data []byte, most int) (*element, error) {
-	d := xml.NewDecoder(bytes.NewReader(trimMark(data)))
+// declarations, are refused: nothing is ever expanded or fetched. most bounds the elements. take, if there is one, gets
+// each element at its end, with the one around it, and says whether the element may go: then it is not kept.
+func parseXML(in io.Reader, most int, take func(up, e *element) (bool, error)) (*element, error) {
+	d := xml.NewDecoder(in)
 	var root *element
 	var open []*element
 	var text [][]byte // of the open elements
@@ -83,8 +84,20 @@ func parseXML(data []byte, most int) (*element, error) {
 				return nil, fmt.Errorf("element </%s> was not open", name)
 			}
 			last := len(open) - 1
-			open[last].text = string(text[last])
+			e := open[last]
+			e.text = string(text[last])
 			open, text = open[:last], text[:last]
+			if take == nil || last == 0 {
+				continue
+			}
+			up := open[last-1]
+			gone, err := take(up, e)
+			if err != nil {
+				return nil, err
+			}
+			if gone {
+				up.children = up.children[:len(up.children)-1]
+			}
 		case xml.CharData:
 			if len(open) > 0 {
 				text[len(text)-1] = append(text[len(text)-1], t...)
@@ -113,7 +126,7 @@ type xmlReader struct{ err error }
 
 // parseXMLInstance reads <instance>.
 func parseXMLInstance(data []byte) (*Instance, error) {
-	root, err := parseXML(data, maxInstanceElements)
+	root, err := parseXML(bytes.NewReader(trimMark(data)), maxInstanceElements, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -123,37 +136,6 @@ func parseXMLInstance(data []byte) (*Instance, error) {
 	var r xmlReader
 	i := r.instance(root)
 	return i, r.err
-}
-
-// parseXMLApplications reads <applications>, or one <application>.
-func parseXMLApplications(data []byte) (*Applications, error) {
-	root, err := parseXML(data, maxRegistryElements)
-	if err != nil {
-		return nil, err
-	}
-	a := &Applications{}
-	switch root.name {
-	case "applications":
-		a.Version, a.Hash = root.value("versions__delta"), root.value("apps__hashcode")
-	case "application":
-		root = &element{children: []*element{root}}
-	default:
-		return nil, fmt.Errorf("root element is <%s>, not <applications>", root.name)
-	}
-	var r xmlReader
-	for _, e := range root.children {
-		if e.name != "application" {
-			continue
-		}
-		app := Application{Name: strings.ToUpper(e.value("name"))}
-		for _, c := range e.children {
-			if c.name == "instance" {
-				app.Instances = append(app.Instances, r.instance(c))
-			}
-		}
-		a.Apps = append(a.Apps, app)
-	}
-	return a, r.err
 }
 
 func (r *xmlReader) instance(e *element) *Instance {
