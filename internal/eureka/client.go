@@ -131,7 +131,9 @@ func (c *Client) String() string { return c.base }
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Apps reads the whole registry.
-func (c *Client) Apps(ctx context.Context) (*Applications, error) { return c.applications(ctx, "apps/") }
+func (c *Client) Apps(ctx context.Context) (*Applications, error) {
+	return c.applications(ctx, "apps/")
+}
 
 // Delta reads what changed in the last minutes. Its Hash is that of the whole registry.
 func (c *Client) Delta(ctx context.Context) (*Applications, error) {

@@ -77,8 +77,11 @@ func TestClientBounds(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"refused":  {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "go\naway", 403) }, "answered 403: go away"},
-		"page":     {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/html"); w.WriteHeader(500) }, "answered 500"},
+		"refused": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "go\naway", 403) }, "answered 403: go away"},
+		"page": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			w.WriteHeader(500)
+		}, "answered 500"},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://u:p@h/x?secret=1", 302) }, `which is not followed, to "http://h/x"`},
 		"text":     {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }, "invalid character"},
 		"empty":    {func(http.ResponseWriter, *http.Request) {}, "unexpected EOF"},
