@@ -40,8 +40,11 @@ func TestEnvironment(t *testing.T) {
 	p := &pod{number: 250, spec: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "web"}}}
 	got := environment(p, corev1.Container{
 		Env: []corev1.EnvVar{
-			{Name: "POD", ValueFrom: field("metadata.name")}, {Name: "NS", ValueFrom: field("metadata.namespace")},
-			{Name: "IP", ValueFrom: field("status.podIP")}, {Name: "CERT", Value: "/etc/secret/crt"}, {Name: "PORT", Value: "3000"},
+			{Name: "POD", ValueFrom: field("metadata.name")},
+			{Name: "NS", ValueFrom: field("metadata.namespace")},
+			{Name: "IP", ValueFrom: field("status.podIP")},
+			{Name: "CERT", Value: "/etc/secret/crt"},
+			{Name: "PORT", Value: "3000"},
 		},
 		VolumeMounts: []corev1.VolumeMount{{Name: "v", MountPath: "/etc/secret"}},
 	}, map[string]string{"v": "/tmp/v"})
