@@ -33,6 +33,7 @@ type call struct {
 
 	tried   []*upstream.Endpoint // that have failed
 	retries int                  // that a rule has asked for
+	spent   bool                 // the budget of the service lets it not be tried again
 
 	conn   *http1.ClientConn // of the attempt that is under way
 	key    poolKey           // of conn
@@ -209,6 +210,11 @@ func (s *Server) forward(c *call) error {
 		case s.retry(c, err):
 		case x.leash.ended() != nil:
 			return errClientGone
+		case c.spent:
+			if err == nil {
+				c.discard()
+			}
+			return noMoreRetries()
 		case err == nil || unreached(err):
 			return err
 		default:

@@ -35,6 +35,7 @@ func (s *Server) retry(c *call, err error) bool {
 		return false
 	}
 	if !s.budgets.allow(x.to.service.Name, x.to.backend.Budget) {
+		c.spent = true
 		return false
 	}
 	if err == nil {
@@ -53,6 +54,14 @@ func (s *Server) retry(c *call, err error) bool {
 	}
 	c.endpoint, c.fresh = next, false
 	return true
+}
+
+// noMoreRetries is a request that would be tried again if the budget of its service let it (GEP-3388).
+func noMoreRetries() *failure {
+	return &failure{
+		status: http.StatusServiceUnavailable, http: true, cause: "limit reached: retry budget",
+		detail: "The service has failed, and too many requests to it are being tried again.",
+	}
 }
 
 func idempotent(method string) bool {

@@ -185,7 +185,7 @@ func TestRetryBudget(t *testing.T) {
 	got := ""
 	for i := range 10 {
 		resp, _ := ask(t, c, "GET", "http://"+addr+"/", "X-Fail", "1", "X-Test", fmt.Sprint(i))
-		got += map[int]string{200: "+", 500: "-"}[resp.StatusCode]
+		got += map[int]string{200: "+", 503: "-"}[resp.StatusCode]
 	}
 	if want := "++---+-+-+"; got != want { // two always, then one of two requests
 		t.Errorf("retried %s, want %s", got, want)

@@ -187,9 +187,16 @@ func (s *Server) connect(x *exchange, ss *Session, checked bool) (up *upstreamCo
 	return nil, err
 }
 
-// attempt shakes hands with the endpoint, within timeouts.handshake.
+// attempt shakes hands with the endpoint, within timeouts.handshake, and within those of a request, which end at the 101.
 func (x *exchange) attempt(p *route.Policy, ep *upstream.Endpoint, q *handshakeRequest) (*upstreamConn, error) {
-	deadline := x.now().Add(p.Timeouts.Effective().Handshake)
+	now, timeouts := x.now(), p.Timeouts.Effective()
+	deadline := now.Add(timeouts.Handshake)
+	if timeouts.BackendRequest > 0 {
+		deadline = earlier(deadline, now.Add(timeouts.BackendRequest))
+	}
+	if timeouts.Request > 0 {
+		deadline = earlier(deadline, x.record.Time.Add(timeouts.Request))
+	}
 	conn, err := x.dial(p, ep, deadline)
 	if err != nil {
 		return nil, err
@@ -205,6 +212,13 @@ func (x *exchange) attempt(p *route.Policy, ep *upstream.Endpoint, q *handshakeR
 	}
 	x.serviceURL = scheme + "://" + ep.Address() + accesslog.RedactTarget(q.target)
 	return up, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func overLimit(which string) *failure {

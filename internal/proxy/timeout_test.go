@@ -45,6 +45,11 @@ func TestRuleTimeouts(t *testing.T) {
 			}
 		}
 	})
+	for _, path := range []string{"/1/request", "/1/backend"} {
+		if _, _, head := talkTo(t, addr, handshake(path, "a")); !strings.HasPrefix(head, "HTTP/1.1 504 ") {
+			t.Errorf("%s, as a handshake: %q", path, head)
+		}
+	}
 	conn, br, head := talkTo(t, addr, handshake("/ws", "a"))
 	if !strings.HasPrefix(head, "HTTP/1.1 101 ") {
 		t.Fatal(head)

@@ -132,11 +132,11 @@ type Timeouts struct {
 	// service holds its clients.
 	Response time.Duration `yaml:"response"`
 
-	// Request bounds a whole request, until the end of the response. Default none (also if negative).
+	// Request bounds a whole request, until the end of the response; a handshake, until its 101. Default none (also if negative).
 	Request time.Duration `yaml:"request"`
 
 	// BackendRequest bounds one attempt of a request at one endpoint, until the end of the
-	// response. Default none (also if negative).
+	// response; of a handshake, until its 101. Default none (also if negative).
 	BackendRequest time.Duration `yaml:"backendRequest"`
 }
 
