@@ -72,19 +72,33 @@ type webSocketView struct {
 	PongTimeout    string               `json:"pongTimeout,omitempty"`
 	AllowedOrigins []string             `json:"allowedOrigins"`
 	MaxSessions    int                  `json:"maxSessions,omitempty"`
+	PerClient      int                  `json:"maxSessionsPerClient,omitempty"`
 	Failover       route.Failover       `json:"failover"`
+	Buffer         string               `json:"failoverBuffer,omitempty"`
+	Timeout        string               `json:"failoverTimeout,omitempty"`
+	Drain          route.Wait           `json:"drain"`
+	DrainWindow    string               `json:"drainWindow,omitempty"`
+	OnUnhealthy    route.Wait           `json:"onUnhealthy"`
+	Rebalance      route.Rebalance      `json:"rebalance,omitempty"`
 }
 
 func viewPolicy(p *route.Policy) policyView {
-	ws, l, t := &p.WebSocket, p.Limits(), p.Timeouts.Effective()
+	ws, l, m, t := &p.WebSocket, p.Limits(), p.Moving(), p.Timeouts.Effective()
 	v := policyView{
 		LoadBalancing: string(p.LoadBalancing), Auth: p.Auth, HostHeader: p.HostHeader, EncodedPath: p.EncodedPath,
 		Timeouts: map[string]string{},
 		WebSocket: webSocketView{
 			ConnectFailure: ws.ConnectFailure, CloseTimeout: l.CloseTimeout.String(), IdleTimeout: set(l.Idle), IdleCounts: ws.IdleCounts,
 			MaxDuration: set(l.MaxAge), MaxMessageSize: bytes(l.MaxMessage), MaxFrameSize: bytes(l.MaxFrame),
-			PingInterval: set(l.Ping), PongTimeout: set(l.Pong), AllowedOrigins: ws.AllowedOrigins, MaxSessions: ws.MaxSessions, Failover: ws.Failover,
+			PingInterval: set(l.Ping), PongTimeout: set(l.Pong), AllowedOrigins: ws.AllowedOrigins, MaxSessions: ws.MaxSessions,
+			PerClient: ws.MaxSessionsPerClient, Failover: ws.Failover, Drain: m.Drain, OnUnhealthy: m.OnUnhealthy, Rebalance: m.Rebalance,
 		},
+	}
+	if ws.Failover != route.FailoverOff {
+		v.WebSocket.Buffer, v.WebSocket.Timeout = bytes(m.FailoverBuffer), m.FailoverTimeout.String()
+	}
+	if m.Drain != route.WaitForEnd || m.OnUnhealthy != route.WaitForEnd {
+		v.WebSocket.DrainWindow = m.DrainWindow.String()
 	}
 	for name, d := range map[string]time.Duration{
 		"connect": t.Connect, "handshake": t.Handshake, "response": t.Response, "request": t.Request, "backendRequest": t.BackendRequest,

@@ -90,10 +90,10 @@ func TestErrors(t *testing.T) {
 			"      |                  ^",
 			"fairlead: hint: "+hintValue,
 		)},
-		{"value of a later version", "defaults: {websocket: {failover: auto}}", lines(
-			`f.yaml:1:34: defaults.websocket.failover: "auto": not available in this version`,
-			"    1 | defaults: {websocket: {failover: auto}}",
-			"      |                                  ^",
+		{"value of a later version", "defaults: {loadBalancing: hash}", lines(
+			`f.yaml:1:27: defaults.loadBalancing: "hash": not available in this version`,
+			"    1 | defaults: {loadBalancing: hash}",
+			"      |                           ^",
 			"fairlead: hint: "+hintValue,
 		)},
 		{"key of a later version", "defaults: {retries: {attempts: 2}}", lines(

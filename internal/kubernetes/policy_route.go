@@ -109,6 +109,7 @@ func routeFields(spec *v1alpha1.RoutePolicySpec) []said {
 		{"failoverTimeout", string(w.FailoverTimeout)},
 		{"drain", w.Drain},
 		{"onUnhealthy", w.OnUnhealthy},
+		{"rebalance", w.Rebalance},
 		{"drainWindow", string(w.DrainWindow)},
 		{"closeTimeout", string(w.CloseTimeout)},
 		{"pingInterval", string(w.PingInterval)},

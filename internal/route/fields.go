@@ -50,9 +50,15 @@ var fields = []field{
 	duration("websocket.pongTimeout", func(p *Policy) *time.Duration { return &p.WebSocket.PongTimeout }, false, nil),
 	origins("websocket.allowedOrigins", func(p *Policy) *[]string { return &p.WebSocket.AllowedOrigins }),
 	count("websocket.maxSessions", func(p *Policy) *int { return &p.WebSocket.MaxSessions }),
+	count("websocket.maxSessionsPerClient", func(p *Policy) *int { return &p.WebSocket.MaxSessionsPerClient }),
 	text("websocket.failover", func(p *Policy) *Failover { return &p.WebSocket.Failover }, nil),
+	atMost(maxFailoverBuffer, size("websocket.failoverBuffer", func(p *Policy) *unit.Size { return &p.WebSocket.FailoverBuffer }),
+		func(p *Policy) *unit.Size { return &p.WebSocket.FailoverBuffer }),
+	duration("websocket.failoverTimeout", func(p *Policy) *time.Duration { return &p.WebSocket.FailoverTimeout }, false, shorter),
 	text("websocket.drain", func(p *Policy) *Wait { return &p.WebSocket.Drain }, nil),
+	duration("websocket.drainWindow", func(p *Policy) *time.Duration { return &p.WebSocket.DrainWindow }, true, nil),
 	text("websocket.onUnhealthy", func(p *Policy) *Wait { return &p.WebSocket.OnUnhealthy }, nil),
+	text("websocket.rebalance", func(p *Policy) *Rebalance { return &p.WebSocket.Rebalance }, nil),
 	text("loadBalancing", func(p *Policy) *upstream.Balance { return &p.LoadBalancing }, nil),
 	text("auth", func(p *Policy) *Auth { return &p.Auth }, prefer(AuthBasic)),
 	text("hostHeader", func(p *Policy) *HostHeader { return &p.HostHeader }, nil),
@@ -65,10 +71,10 @@ var fields = []field{
 }
 
 // laterFields are fields that a later version will have, or trees of such fields.
-var laterFields = []string{
-	"websocket.failoverBuffer", "websocket.failoverTimeout", "websocket.drainWindow",
-	"websocket.messageRate", "websocket.maxSessionsPerClient", "retries",
-}
+var laterFields = []string{"websocket.messageRate", "retries"}
+
+// maxFailoverBuffer bounds what one session may keep for a move, in bytes: registered metadata may ask for it.
+const maxFailoverBuffer = 16 << 20
 
 // Set parses value into the field of that name, as registered metadata spells them:
 // "websocket.idleTimeout" and "30s", a list with commas, `off` for a duration that may be. The
@@ -259,6 +265,18 @@ func bounded(f field, get func(*Policy) int64) field {
 			return fmt.Errorf("%q: want more than 0", value)
 		}
 		return nil
+	}
+	return f
+}
+
+// atMost has f refuse more than a number of bytes.
+func atMost(most unit.Size, f field, at func(*Policy) *unit.Size) field {
+	check := f.check
+	f.check = func(p *Policy) error {
+		if n := *at(p); n > most {
+			return fmt.Errorf("%s: want %s at most", n, most)
+		}
+		return check(p)
 	}
 	return f
 }

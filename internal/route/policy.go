@@ -89,33 +89,43 @@ type WebSocket struct {
 	// 503, by ConnectFailure). Default none.
 	MaxSessions int `yaml:"maxSessions"`
 
-	// Failover is what happens to a session whose endpoint is lost: off (the client is told by a
-	// Close). The values auto, reconnect and replay are not available in this version, so off is
-	// what a route does whatever its source's default will be.
+	// MaxSessionsPerClient bounds the live sessions of one client address on a route (an IPv6 network of 64 bits counts as
+	// one); above it a handshake is refused as with MaxSessions. Default none.
+	MaxSessionsPerClient int `yaml:"maxSessionsPerClient"`
+
+	// Failover is what happens to a session whose endpoint is lost: reconnect (it goes on at another endpoint; a message is
+	// delivered at most once), replay (likewise, at least once: for services that answer every message with one), auto
+	// (reconnect, but off where a subprotocol was agreed or the query has EIO or sid) or off (the client is told by a Close).
+	// Default: auto on Eureka routes, off on Gateway API routes. Danger: a service that keeps state of its own for a session
+	// meets it without that state; docs/failover.md.
 	Failover Failover `yaml:"failover"`
 
-	// Drain is what happens to the sessions of an endpoint that leaves: wait (they stay). Other
-	// values are not available in this version. Default wait.
+	// FailoverBuffer is how many bytes of a session may wait for its new endpoint, and be kept for it, each way; then the
+	// client is not read until there is room. At most 16MiB. Default 64KiB.
+	FailoverBuffer unit.Size `yaml:"failoverBuffer"`
+
+	// FailoverTimeout bounds the search for a new endpoint, from the first attempt. Default 10s.
+	FailoverTimeout time.Duration `yaml:"failoverTimeout"`
+
+	// Drain is what happens to the sessions of an endpoint that leaves (not UP any more, deregistered, expired, terminating, or
+	// told to by an operator): wait (they stay), move (to another endpoint, without loss; 1012 where they cannot) or close (1012).
+	// Default wait.
 	Drain Wait `yaml:"drain"`
 
-	// OnUnhealthy is what happens to the sessions of an endpoint that is found dead: wait (they
-	// stay). Other values are not available in this version. Default wait.
+	// DrainWindow is the time over which the sessions of one endpoint are moved or closed. Default 30s; negative: at once.
+	DrainWindow time.Duration `yaml:"drainWindow"`
+
+	// OnUnhealthy is what happens to the sessions of an endpoint that is found dead, by active probes, or for one session by
+	// the gateway's Ping: wait (they stay; a session whose Ping is not answered is lost), move (as after a loss; 1012 where they
+	// cannot) or close (1012). Default wait.
 	OnUnhealthy Wait `yaml:"onUnhealthy"`
 
-	// FailoverBuffer is not available in this version.
-	FailoverBuffer Unavailable `yaml:"failoverBuffer"`
-
-	// FailoverTimeout is not available in this version.
-	FailoverTimeout Unavailable `yaml:"failoverTimeout"`
-
-	// DrainWindow is not available in this version.
-	DrainWindow Unavailable `yaml:"drainWindow"`
+	// Rebalance is what happens when an endpoint joins: auto (sessions move to it until the counts are level, at a bounded
+	// rate) or off. Default off; POST /application/services/{id}/rebalance does it once.
+	Rebalance Rebalance `yaml:"rebalance"`
 
 	// MessageRate is not available in this version.
 	MessageRate Unavailable `yaml:"messageRate"`
-
-	// MaxSessionsPerClient is not available in this version.
-	MaxSessionsPerClient Unavailable `yaml:"maxSessionsPerClient"`
 }
 
 // Timeouts are the deadlines of a route. None of them cuts an open WebSocket.
@@ -146,7 +156,11 @@ const (
 	defaultIdleTimeout  = time.Hour
 	defaultConnect      = 5 * time.Second
 	defaultHandshake    = 30 * time.Second
-	maxPongTimeout      = 10 * time.Second
+
+	defaultFailoverBuffer  = 64 << 10
+	defaultFailoverTimeout = 10 * time.Second
+	defaultDrainWindow     = 30 * time.Second
+	maxPongTimeout         = 10 * time.Second
 )
 
 // DefaultEureka is what holds for routes from Eureka metadata where nobody says anything else.
@@ -161,6 +175,7 @@ func DefaultEureka() Policy {
 			Failover:       FailoverOff,
 			Drain:          WaitForEnd,
 			OnUnhealthy:    WaitForEnd,
+			Rebalance:      RebalanceOff,
 		},
 		Auth:        AuthNone,
 		HostHeader:  HostOfEndpoint,

@@ -87,23 +87,43 @@ func stricter(a, b EncodedPath) EncodedPath {
 // Failover is a value of websocket.failover.
 type Failover string
 
-// FailoverOff is the one value of this version.
-const FailoverOff Failover = "off"
+const (
+	FailoverAuto      Failover = "auto"      // reconnect where that is likely to be right
+	FailoverReconnect Failover = "reconnect" // at most once
+	FailoverReplay    Failover = "replay"    // at least once
+	FailoverOff       Failover = "off"       // a Close
+)
 
 // UnmarshalText accepts the values of the type and no others.
 func (v *Failover) UnmarshalText(text []byte) error {
-	return oneOf(v, text, []string{"auto", "reconnect", "replay"}, FailoverOff)
+	return oneOf(v, text, nil, FailoverAuto, FailoverReconnect, FailoverReplay, FailoverOff)
 }
 
 // Wait is a value of websocket.drain and websocket.onUnhealthy.
 type Wait string
 
-// WaitForEnd is the one value of this version.
-const WaitForEnd Wait = "wait"
+const (
+	WaitForEnd Wait = "wait"  // sessions stay
+	MoveAway   Wait = "move"  // they go on at another endpoint, or get 1012
+	CloseAll   Wait = "close" // they get 1012
+)
 
 // UnmarshalText accepts the values of the type and no others.
 func (v *Wait) UnmarshalText(text []byte) error {
-	return oneOf(v, text, []string{"move", "close"}, WaitForEnd)
+	return oneOf(v, text, nil, WaitForEnd, MoveAway, CloseAll)
+}
+
+// Rebalance is a value of websocket.rebalance.
+type Rebalance string
+
+const (
+	RebalanceOff  Rebalance = "off"
+	RebalanceAuto Rebalance = "auto" // when an endpoint joins
+)
+
+// UnmarshalText accepts the values of the type and no others.
+func (v *Rebalance) UnmarshalText(text []byte) error {
+	return oneOf(v, text, nil, RebalanceOff, RebalanceAuto)
 }
 
 // Unavailable is a field that a later version will have: any value is an error.

@@ -108,13 +108,14 @@ type WebSocketPolicy struct {
 	// +kubebuilder:validation:Enum=close;status
 	ConnectFailure string `json:"connectFailure,omitempty"`
 
-	// Failover is what happens to a session whose endpoint is lost. Default off.
+	// Failover is what happens to a session whose endpoint is lost: reconnect (it goes on at another endpoint, at most once), replay
+	// (likewise, at least once), auto (reconnect where that is likely to be right) or off (a Close). Default off.
 	//
 	// +optional
 	// +kubebuilder:validation:Enum=auto;reconnect;replay;off
 	Failover string `json:"failover,omitempty"`
 
-	// FailoverBuffer is what may wait during a move. Default 64KiB.
+	// FailoverBuffer is what may wait during a move, and be kept for one. At most 16MiB. Default 64KiB.
 	//
 	// +optional
 	FailoverBuffer Size `json:"failoverBuffer,omitempty"`
@@ -124,22 +125,30 @@ type WebSocketPolicy struct {
 	// +optional
 	FailoverTimeout Duration `json:"failoverTimeout,omitempty"`
 
-	// Drain is what happens to the sessions of an endpoint that leaves. Default wait.
+	// Drain is what happens to the sessions of an endpoint that leaves: wait (they stay), move (without loss; 1012 where they cannot)
+	// or close (1012). Default wait.
 	//
 	// +optional
 	// +kubebuilder:validation:Enum=wait;move;close
 	Drain string `json:"drain,omitempty"`
 
-	// OnUnhealthy is what happens to the sessions of an endpoint that is found dead. Default wait.
+	// OnUnhealthy is what happens to the sessions of an endpoint that is found dead: wait, move (as after a loss) or close. Default
+	// wait.
 	//
 	// +optional
 	// +kubebuilder:validation:Enum=wait;move;close
 	OnUnhealthy string `json:"onUnhealthy,omitempty"`
 
-	// DrainWindow is the time over which drained sessions are spread. Default 30s.
+	// Rebalance is what happens when an endpoint joins: auto (sessions move to it until the counts are level) or off. Default off.
 	//
 	// +optional
-	DrainWindow Duration `json:"drainWindow,omitempty"`
+	// +kubebuilder:validation:Enum=auto;off
+	Rebalance string `json:"rebalance,omitempty"`
+
+	// DrainWindow is the time over which the sessions of an endpoint are moved or closed; off: at once. Default 30s.
+	//
+	// +optional
+	DrainWindow DurationOrOff `json:"drainWindow,omitempty"`
 
 	// CloseTimeout bounds the wait for a peer's Close. Default 5s.
 	//
