@@ -37,10 +37,12 @@ type Endpoint struct {
 	service string         // constant; the service's name
 	address string         // constant
 	literal netip.AddrPort // constant; not valid if Host is a name
+	state   *state         // constant; of the service
 
 	sessions atomic.Int64
 	total    atomic.Uint64
 	leaving  atomic.Bool              // written by the pool, under its lock
+	drained  atomic.Bool              // an operator has said that it leaves
 	security atomic.Pointer[security] // likewise; nil: the dialer's own
 	target   *target                  // owned by the pool, under its lock; nil: not probed
 
@@ -70,10 +72,19 @@ func (e *Endpoint) Sessions() int64 { return e.sessions.Load() }
 // Total is the number of acquisitions since the endpoint became known.
 func (e *Endpoint) Total() uint64 { return e.total.Load() }
 
-// Leaving tells that the service's newest list does not hold the endpoint: it was
-// deregistered, expired, or is registered but not UP. It takes no new session. A session that
+// Leaving tells that the service's newest list does not hold the endpoint (it was
+// deregistered, expired, or is registered but not UP), or that an operator drains it. It takes no new session. A session that
 // loses a leaving endpoint ends in 1012 (try again, elsewhere), any other in 1011.
-func (e *Endpoint) Leaving() bool { return e.leaving.Load() }
+func (e *Endpoint) Leaving() bool { return e.leaving.Load() || e.drained.Load() }
+
+// Drain makes the endpoint leave by an operator's word, or takes that word back. It holds until the endpoint is listed anew.
+func (e *Endpoint) Drain(on bool) { e.drained.Store(on) }
+
+// Drained tells that the endpoint is leaving by an operator's word.
+func (e *Endpoint) Drained() bool { return e.drained.Load() }
+
+// Newest is the newest list of the endpoint's service.
+func (e *Endpoint) Newest() *Service { return e.state.newest.Load() }
 
 // TLS is the newest of the service's TLSSettings, nil if it has none. It is the same value for as long as they are equal:
 // connections to the endpoint under another one were verified by other rules.

@@ -11,6 +11,10 @@ import (
 // Pool interns endpoints by service name and Spec. It outlives every route table, and so do
 // the counters of its endpoints.
 type Pool struct {
+	// OnLeave and OnJoin are called when an endpoint begins to be leaving, and when it is listed, as a new one or again. They must
+	// not wait, nor call the Pool. Nil: nobody is told. Constant once the Pool is used.
+	OnLeave, OnJoin func(*Endpoint)
+
 	probes schedule
 
 	mu       sync.Mutex // guards the following
@@ -19,8 +23,9 @@ type Pool struct {
 
 // state is what stays of a service while its list of endpoints changes.
 type state struct {
-	turn atomic.Uint64 // of round-robin, and of ties
-	take sync.Mutex    // makes choosing and counting one step; see Service.Take
+	turn   atomic.Uint64 // of round-robin, and of ties
+	newest atomic.Pointer[Service]
+	take   sync.Mutex // makes choosing and counting one step; see Service.Take
 
 	// Owned by the pool, under its lock.
 	current   *Service
@@ -44,6 +49,18 @@ func (p *Pool) Service(name string, specs []Spec) *Service {
 // ServiceWith is Service with options, which hold for every endpoint of that name from now on, also for those who use an
 // older Service. The same *Service comes back only if they are equal too.
 func (p *Pool) ServiceWith(name string, specs []Spec, options Options) *Service {
+	service, left, joined := p.list(name, specs, options)
+	for _, e := range left {
+		p.OnLeave(e)
+	}
+	for _, e := range joined {
+		p.OnJoin(e)
+	}
+	return service
+}
+
+// list is ServiceWith, but for telling who has left and who has joined.
+func (p *Pool) list(name string, specs []Spec, options Options) (service *Service, left, joined []*Endpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
@@ -62,14 +79,26 @@ func (p *Pool) ServiceWith(name string, specs []Spec, options Options) *Service 
 		e := st.endpoints[spec]
 		if e == nil {
 			e = newEndpoint(name, spec)
+			e.state = st
 			st.endpoints[spec] = e
+			if p.OnJoin != nil {
+				joined = append(joined, e)
+			}
 		}
 		listed = append(listed, e)
 	}
 	st.secure(options.TLS)
 	for spec, e := range st.endpoints {
 		e.security.Store(st.security)
-		e.leaving.Store(!seen[spec])
+		switch was := e.leaving.Swap(!seen[spec]); {
+		case !was && !seen[spec] && p.OnLeave != nil:
+			left = append(left, e)
+		case was && seen[spec]:
+			e.drained.Store(false) // it has begun a new life
+			if p.OnJoin != nil {
+				joined = append(joined, e)
+			}
+		}
 		if seen[spec] {
 			p.follow(e, asking{options.Probe, options.Protocol})
 		} else {
@@ -78,8 +107,9 @@ func (p *Pool) ServiceWith(name string, specs []Spec, options Options) *Service 
 	}
 	if st.current == nil || !slices.Equal(st.current.Endpoints, listed) || !st.current.equal(&options) {
 		st.current = &Service{Name: name, Endpoints: listed, Options: options, state: st}
+		st.newest.Store(st.current)
 	}
-	return st.current
+	return st.current, left, joined
 }
 
 // secure makes settings those of the service, and keeps what is in use if they are the same.
@@ -118,7 +148,7 @@ func (p *Pool) Sweep() int {
 	forgotten := 0
 	for name, st := range p.services {
 		for spec, e := range st.endpoints {
-			if e.Leaving() && e.Sessions() == 0 {
+			if e.leaving.Load() && e.Sessions() == 0 {
 				delete(st.endpoints, spec)
 				forgotten++
 			}
