@@ -111,10 +111,15 @@ func (c *sessionsCloseCommand) Run() error {
 	return err
 }
 
-type servicesCommand struct{ clientFlags }
+type servicesCommand struct {
+	List  servicesListCommand  `cmd:"" default:"withargs" help:"List the services (default)."`
+	Drain servicesDrainCommand `cmd:"" help:"Have an instance take nothing new, and its sessions leave it."`
+}
+
+type servicesListCommand struct{ clientFlags }
 
 // Run lists the services with their endpoints, the sessions on each, and what its probes say.
-func (c *servicesCommand) Run() error {
+func (c *servicesListCommand) Run() error {
 	if c.JSON {
 		return c.print("/application/services")
 	}
@@ -129,6 +134,7 @@ func (c *servicesCommand) Run() error {
 			Instance string `json:"instance"`
 			Sessions int64  `json:"sessions"`
 			Leaving  bool   `json:"leaving"`
+			Drained  bool   `json:"drained"`
 			Health   struct {
 				State upstream.HealthState `json:"state"`
 				Error string               `json:"error"`
@@ -149,13 +155,48 @@ func (c *servicesCommand) Run() error {
 			if e.Health.Error != "" {
 				health += ": " + strings.Join(strings.Fields(e.Health.Error), " ")
 			}
-			if e.Leaving {
+			switch {
+			case e.Drained:
+				health = "drained"
+			case e.Leaving:
 				health = "leaving"
 			}
 			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", s.ID, e.Instance, e.URL, e.Sessions, health)
 		}
 	}
 	return table.Flush()
+}
+
+type servicesDrainCommand struct {
+	clientFlags
+	ID       string `arg:"" help:"serviceId of the list."`
+	Instance string `help:"Which instance. May be left out where there is one."`
+	Undo     bool   `help:"Let it take new sessions again."`
+}
+
+// Run drains one instance.
+func (c *servicesDrainCommand) Run() error {
+	method := http.MethodPost
+	if c.Undo {
+		method = http.MethodDelete
+	}
+	body, _, err := c.call(method, "/application/services/"+url.PathEscape(c.ID)+"/drain?"+url.Values{"instance": {c.Instance}}.Encode())
+	if err != nil || c.Undo {
+		return err
+	}
+	if c.JSON {
+		fmt.Println(string(body))
+		return nil
+	}
+	var v struct {
+		Instances []string `json:"instances"`
+		Sessions  int      `json:"sessions"`
+	}
+	if err := json.Unmarshal(body, &v); err != nil {
+		return fmt.Errorf("%s: answer: %w", c.Gateway, err)
+	}
+	fmt.Printf("%s takes nothing new; %d sessions are to leave it\n", strings.Join(v.Instances, ", "), v.Sessions)
+	return nil
 }
 
 type routesCommand struct{ clientFlags }

@@ -102,6 +102,7 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 	g.store(c)
 
 	pool := upstream.NewPool()
+	pool.OnLeave = func(e *upstream.Endpoint) { g.server.EndpointLeft(e) }
 	g.prober = &upstream.Prober{Pool: pool, Dialer: g.dialer.Load, OnChange: g.healthChanged}
 	var providers []provider.Provider
 	if c.Registry.On() {
@@ -153,7 +154,7 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 	})
 	g.manager.OnSwap(func(t *route.Table) { g.server.Program(t) })
 	g.server.Admin = admin.New(admin.Options{
-		Sessions: &g.server.Sessions, Table: g.manager.Table, Pool: pool, Users: g.users.Load, Stopping: g.server.Stopping,
+		Sessions: &g.server.Sessions, Moves: g.server, Table: g.manager.Table, Pool: pool, Users: g.users.Load, Stopping: g.server.Stopping,
 		Registry: g.registry, Objects: g.statuses, Version: buildVersion(), Log: g.log,
 	})
 	settings, err := reloadable(c, g.log)

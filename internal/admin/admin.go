@@ -22,6 +22,7 @@ import (
 // Options are what the endpoints read. All are required but Registry and Objects.
 type Options struct {
 	Sessions *proxy.Sessions
+	Moves    Moves
 	Table    func() *route.Table
 	Pool     *upstream.Pool
 	Users    func() *auth.Users // who may use the protected endpoints; a reload may change it
@@ -59,6 +60,7 @@ func New(o Options) http.Handler {
 		{"/application/websockets/{id}", "GET, DELETE", false, []http.HandlerFunc{s.getSession, s.closeSession}},
 		{"/application/routes", "GET", false, []http.HandlerFunc{s.routes}},
 		{"/application/services", "GET", false, []http.HandlerFunc{s.services}},
+		{"/application/services/{id}/drain", "POST, DELETE", false, []http.HandlerFunc{s.drain, s.undrain}},
 		{"/application/objects", "GET", false, []http.HandlerFunc{s.objects}},
 	} {
 		guard := s.protected

@@ -54,7 +54,7 @@ func startWith(t *testing.T, stopping bool, pool *upstream.Pool, table *route.Ta
 	}
 	registry := eureka.NewRegistry(eureka.Config{}, log)
 	return New(Options{
-		Sessions: new(proxy.Sessions), Table: func() *route.Table { return table }, Pool: pool, Users: func() *auth.Users { return users },
+		Sessions: new(proxy.Sessions), Moves: fakeMoves{}, Table: func() *route.Table { return table }, Pool: pool, Users: func() *auth.Users { return users },
 		Stopping: func() bool { return stopping }, Registry: registry, Version: Version{Version: "1.2.3", Build: "b", Commit: "c"}, Log: log,
 	}), password
 }
@@ -101,6 +101,9 @@ func TestWhoMaySee(t *testing.T) {
 		{"GET", "http://gw/application/env", loopback, password, 404},
 		{"GET", "http://gw/application/routes", loopback, password, 200},
 		{"GET", "http://gw/application/services", loopback, password, 200},
+		{"POST", "http://gw/application/services/none/drain", loopback, "", 401},
+		{"POST", "http://gw/application/services/none/drain", loopback, password, 404},
+		{"GET", "http://gw/application/services/none/drain", loopback, password, 405},
 	}
 	for _, tt := range tests {
 		w := get(h, tt.method, tt.target, tt.remote, tt.password)

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/route"
@@ -20,7 +21,8 @@ type endpointView struct {
 	ID       string     `json:"instance"`
 	URL      string     `json:"url"`
 	Sessions int64      `json:"sessions"`
-	Leaving  bool       `json:"leaving"` // it takes no new session, and keeps those it has
+	Leaving  bool       `json:"leaving"` // it takes no new session; what becomes of those it has, websocket.drain says
+	Drained  bool       `json:"drained"` // and that by an operator's word
 	Health   healthView `json:"health"`
 }
 
@@ -38,7 +40,7 @@ type healthView struct {
 func (s *server) services(w http.ResponseWriter, _ *http.Request) {
 	leaving := map[string][]*upstream.Endpoint{}
 	for _, e := range s.Pool.Endpoints() {
-		if e.Leaving() {
+		if e.Leaving() && !slices.Contains(e.Newest().Endpoints, e) {
 			leaving[e.Service()] = append(leaving[e.Service()], e)
 		}
 	}
@@ -95,7 +97,7 @@ func routedServices(t *route.Table) map[string]*route.Route {
 func viewEndpoint(e *upstream.Endpoint) endpointView {
 	h := e.Health()
 	v := endpointView{
-		ID: e.ID, URL: e.Scheme + "://" + e.Address(), Sessions: e.Sessions(), Leaving: e.Leaving(),
+		ID: e.ID, URL: e.Scheme + "://" + e.Address(), Sessions: e.Sessions(), Leaving: e.Leaving(), Drained: e.Drained(),
 		Health: healthView{State: h.State, Error: h.Err, Probes: h.Probes, Failed: h.Failed},
 	}
 	if !h.Since.IsZero() {

@@ -95,6 +95,7 @@ type gateway struct {
 	http, https string
 	log         *lines
 	dir         string
+	pool        *upstream.Pool
 	table       func(*route.Table)
 }
 
@@ -119,14 +120,15 @@ func startGateway(t *testing.T, services ...service) *gateway {
 // startGatewayOn starts a Server on those listeners, called http and https.
 func startGatewayOn(t *testing.T, listeners []ListenerConfig, services ...service) *gateway {
 	t.Helper()
-	g := &gateway{log: &lines{got: make(chan struct{}, 1000)}, dir: t.TempDir()}
+	g := &gateway{log: &lines{got: make(chan struct{}, 1000)}, dir: t.TempDir(), pool: upstream.NewPool()}
 	log := slog.New(slog.DiscardHandler)
 	al, err := accesslog.Open(accesslog.Config{}, g.log, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var table atomic.Pointer[route.Table]
-	table.Store(buildTable(services))
+	g.pool.OnLeave = func(e *upstream.Endpoint) { g.EndpointLeft(e) }
+	table.Store(buildTableOn(g.pool, services))
 	g.Server = New(Options{Table: table.Load, AccessLog: al, Log: log, EurekaOn: true})
 	g.unread = 300 * time.Millisecond
 	g.table = table.Store
@@ -163,20 +165,26 @@ func (g *gateway) apply(t *testing.T, r Reloadable) {
 	}
 }
 
-func buildTable(services []service) *route.Table {
-	pool := upstream.NewPool()
+func buildTable(services []service) *route.Table { return buildTableOn(upstream.NewPool(), services) }
+
+// specs are where the service runs.
+func (s *service) specs() (specs []upstream.Spec) {
+	for i, e := range s.endpoints {
+		scheme := "http"
+		if rest, ok := strings.CutPrefix(e, "https://"); ok {
+			scheme, e = "https", rest
+		}
+		host, port, _ := net.SplitHostPort(e)
+		n, _ := strconv.Atoi(port)
+		specs = append(specs, upstream.Spec{ID: fmt.Sprintf("%s:%s:%d", host, s.id, i), Scheme: scheme, Host: host, Port: n})
+	}
+	return specs
+}
+
+func buildTableOn(pool *upstream.Pool, services []service) *route.Table {
 	var routes []route.Route
 	for _, s := range services {
-		var specs []upstream.Spec
-		for i, e := range s.endpoints {
-			scheme := "http"
-			if rest, ok := strings.CutPrefix(e, "https://"); ok {
-				scheme, e = "https", rest
-			}
-			host, port, _ := net.SplitHostPort(e)
-			n, _ := strconv.Atoi(port)
-			specs = append(specs, upstream.Spec{ID: fmt.Sprintf("%s:%s:%d", host, s.id, i), Scheme: scheme, Host: host, Port: n})
-		}
+		specs := s.specs()
 		p := route.DefaultEureka()
 		p.WebSocket.CloseTimeout = 200 * time.Millisecond // raw services never hang up by themselves
 		if s.policy != nil {

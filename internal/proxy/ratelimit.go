@@ -51,11 +51,7 @@ func (l *rateLimiter) allow(client netip.Addr, now time.Time) (wait time.Duratio
 	if l == nil || !client.IsValid() {
 		return 0
 	}
-	if client = client.Unmap().WithZone(""); client.Is6() {
-		if p, err := client.Prefix(ratePrefixIP6); err == nil {
-			client = p.Addr()
-		}
-	}
+	client = clientNetwork(client)
 	s := &l.shards[maphash.Comparable(l.seed, client)%rateShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,6 +68,16 @@ func (l *rateLimiter) allow(client netip.Addr, now time.Time) (wait time.Duratio
 	}
 	s.due[client] = due
 	return 0
+}
+
+// clientNetwork is what counts as one client.
+func clientNetwork(a netip.Addr) netip.Addr {
+	if a = a.Unmap().WithZone(""); a.Is6() {
+		if p, err := a.Prefix(ratePrefixIP6); err == nil {
+			return p.Addr()
+		}
+	}
+	return a
 }
 
 // makeRoom sees to it that one more address can be kept: those that are due are forgotten;

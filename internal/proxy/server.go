@@ -31,6 +31,7 @@ const (
 	shutdownReason = "The gateway is shutting down"
 	causeShutdown  = "shutdown"
 	causeDrain     = "drain"
+	causeUnhealthy = "unhealthy"
 )
 
 // Options are what a Server is made of. All but Admin and Unbound are required.
@@ -85,13 +86,16 @@ type Server struct {
 	unread      time.Duration                // constant: unreadTimeout, less in tests
 	greeting    time.Duration                // constant: headTimeout for PROXY header and TLS, less in tests
 	lastPolicy  atomic.Pointer[sharedPolicy] // of the last session
+	living      context.Context              // ends with Shutdown
+	endLiving   context.CancelFunc
+	working     sync.WaitGroup // see background
 
 	programming sync.Mutex // held by Program
 	programmed  programmed
 	accepting   sync.WaitGroup // goroutines of programmed, and flows of UDP
 
 	mu       sync.Mutex // guards the following
-	policies map[relay.Policy]*relay.Policy
+	policies map[sessionPolicy]*sessionPolicy
 	open     map[*clientConn]struct{} // connections that carry no session
 	carried  map[*carriage]struct{}   // what some of these carry
 	quiet    chan struct{}            // closed when the last of them ends; nil unless somebody waits
@@ -100,10 +104,11 @@ type Server struct {
 // New returns a Server that serves nothing yet: Apply gives it its settings.
 func New(o Options) *Server {
 	s := &Server{
-		Options: o, policies: make(map[relay.Policy]*relay.Policy), open: make(map[*clientConn]struct{}),
+		Options: o, policies: make(map[sessionPolicy]*sessionPolicy), open: make(map[*clientConn]struct{}),
 		carried: make(map[*carriage]struct{}),
 		stopped: make(chan struct{}), connGone: make(chan struct{}, 1), hopID: newHopID(), mirrors: newMirrors(), unread: unreadTimeout, greeting: headTimeout,
 	}
+	s.living, s.endLiving = context.WithCancel(context.Background())
 	s.engine = loop.Open(loop.Options{Log: o.Log, Lasting: func(fd int) {
 		_ = upstream.KeepAlive(fd) // it fails only on a connection that has ended
 	}})
@@ -210,6 +215,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 		l.ln.Close()
 	}
 	s.endProgram()
+	s.endBackground()
 	var closing sync.WaitGroup
 	closing.Go(func() { s.closeSessions(ctx) })
 	s.stopPolled(ctx)
@@ -361,36 +367,4 @@ func (s *Server) authenticate(x *exchange, p *route.Policy) (checked bool, err e
 	}
 	x.record.User = id.User
 	return true, nil
-}
-
-// A sharedPolicy is what relayPolicy has returned.
-type sharedPolicy struct {
-	of   *route.Policy
-	made *relay.Policy
-}
-
-// relayPolicy returns the one relay.Policy with p's values: sessions share it.
-func (s *Server) relayPolicy(p *route.Policy) *relay.Policy {
-	last := s.lastPolicy.Load()
-	if last == nil || last.of != p {
-		last = &sharedPolicy{p, s.findPolicy(p)}
-		s.lastPolicy.Store(last)
-	}
-	return last.made
-}
-
-func (s *Server) findPolicy(p *route.Policy) *relay.Policy {
-	l := p.Limits()
-	v := relay.Policy{
-		MaxMessage: l.MaxMessage, MaxFrame: l.MaxFrame, Idle: l.Idle, IdleMessages: l.IdleMessages, MaxAge: l.MaxAge,
-		Ping: l.Ping, Pong: l.Pong, CloseTimeout: l.CloseTimeout,
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	shared := s.policies[v]
-	if shared == nil {
-		shared = &v
-		s.policies[v] = shared
-	}
-	return shared
 }

@@ -49,8 +49,8 @@ func (s *Server) startSession(x *exchange) {
 // header.
 func (s *Server) openSession(x *exchange, checked bool) {
 	policy := x.to.policy
-	ss := &Session{id: x.sessionID, routeID: x.to.ID}
-	if which := s.Sessions.add(ss, x.settings.limits.Sessions, policy.WebSocket.MaxSessions); which != "" {
+	ss := &Session{id: x.sessionID}
+	if which := s.Sessions.add(ss, x.to.ID, x.origin.addr, x.settings.limits.Sessions, &policy.WebSocket); which != "" {
 		s.refused.Add(1)
 		s.refuse(x, overLimit(which), policy)
 		return
@@ -63,7 +63,7 @@ func (s *Server) openSession(x *exchange, checked bool) {
 		s.refuse(x, failed(err, x.target, x.to.name), policy)
 		return
 	}
-	fields := s.pin(x, x.switchFields(up), ss.endpoint)
+	fields := s.pin(x, x.switchFields(up), ss.endpoint.Load())
 	l := x.sessionLoop(s.engine)
 	x.describe(ss, up.agreed.Protocol)
 	client, head := x.takeOver()
@@ -75,14 +75,17 @@ func (s *Server) openSession(x *exchange, checked bool) {
 	deflate := up.agreed.Deflate()
 	clientSide := relay.Side{Stream: loop.Attach(l, client), Head: head, Deflate: deflate}
 	upstreamSide := relay.Side{Stream: loop.Attach(l, up.conn), Head: up.head, Deflate: deflate}
-	shared := s.relayPolicy(policy)
+	ss.policy = s.sessionPolicyOf(policy, policy.WebSocket.FailoverOf(x.query, up.agreed.Protocol))
 	s.started.Add(1)
 	x.service, x.slot, x.session = nil, nil, nil // the relay's
 	l.Post(func() {                              // on the loop, so that the session is listed before its first byte moves
-		r := relay.Start(l, clientSide, upstreamSide, shared, ss)
+		r := relay.Start(l, clientSide, upstreamSide, &ss.policy.relay, ss)
 		ss.relay.Store(r)
-		if s.stopping.Load() { // the stop may have passed its list before this session was on it
+		switch { // what comes to all sessions may have passed this one before it was listed
+		case s.stopping.Load():
 			r.Close(websocket.GoingAway, shutdownReason, causeShutdown)
+		case ss.endpoint.Load().Leaving() && ss.policy.moving.Drain != route.WaitForEnd:
+			r.Detach(causeDrain)
 		}
 	})
 }
@@ -168,7 +171,8 @@ func (s *Server) connect(x *exchange, ss *Session, checked bool) (up *upstreamCo
 		if none != nil {
 			return nil, cmp.Or(err, none)
 		}
-		ss.endpoint, x.slot = ep, ep
+		ss.endpoint.Store(ep)
+		x.slot = ep
 		x.record.Instance, x.record.Backend = ep.ID, ep.Address()
 		if up, err = x.attempt(x.to.policy, ep, q); err == nil {
 			return up, nil
@@ -206,11 +210,7 @@ func (x *exchange) attempt(p *route.Policy, ep *upstream.Endpoint, q *handshakeR
 	if err != nil {
 		return nil, err
 	}
-	scheme := "ws"
-	if ep.Scheme == "https" {
-		scheme = "wss"
-	}
-	x.serviceURL = scheme + "://" + ep.Address() + accesslog.RedactTarget(q.target)
+	x.serviceURL = webSocketScheme(ep) + "://" + ep.Address() + accesslog.RedactTarget(q.target)
 	return up, nil
 }
 
@@ -344,7 +344,7 @@ func (s *Server) abandon(x *exchange, ss *Session, up *upstreamConn, client net.
 	_, _ = up.conn.Write(websocket.AppendClose(nil, &mask, websocket.GoingAway, "client gone"))
 	up.conn.Close()
 	x.service, x.slot, x.session = nil, nil, nil
-	ss.endpoint.Release()
+	ss.endpoint.Load().Release()
 	s.Sessions.remove(ss)
 	x.record.Status, x.record.Cause, x.record.ClosedBy = statusClientGone, errClientGone.Error(), relay.Client.String()
 	s.log(x)
@@ -352,7 +352,10 @@ func (s *Server) abandon(x *exchange, ss *Session, up *upstreamConn, client net.
 
 // Lost implements relay.Owner: what the client is told when its endpoint is gone.
 func (ss *Session) Lost(_ *relay.Session, why string) relay.Verdict {
-	if why == causeDrain || ss.endpoint.Leaving() {
+	switch {
+	case why == causeUnhealthy:
+		return relay.Verdict{Code: websocket.ServiceRestart, Reason: "The service instance does not answer"}
+	case why == causeDrain || ss.endpoint.Load().Leaving():
 		return relay.Verdict{Code: websocket.ServiceRestart, Reason: "The service instance is going away"}
 	}
 	return relay.Verdict{Code: websocket.Internal, Reason: "Connection to the service was lost"}
@@ -361,14 +364,14 @@ func (ss *Session) Lost(_ *relay.Session, why string) relay.Verdict {
 // Done implements relay.Owner: the last thing that happens to a session, and its one line
 // in the access log.
 func (ss *Session) Done(_ *relay.Session, res *relay.Result) {
-	ss.endpoint.Release()
+	ss.endpoint.Load().Release()
 	ss.owner.Sessions.remove(ss)
 	if ss.owner.AccessLog.Off() {
 		return
 	}
 	rec := records.Get().(*accesslog.Record)
 	defer records.Put(rec)
-	ss.opening.UnpackTo(rec)
+	ss.unpackTo(rec)
 	rec.Duration = time.Since(rec.Time)
 	rec.BytesIn, rec.BytesOut = res.BytesIn, res.BytesOut
 	rec.MessagesIn, rec.MessagesOut = res.MessagesIn, res.MessagesOut

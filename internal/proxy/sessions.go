@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,20 +13,23 @@ import (
 
 	"github.com/fairlead-gateway/fairlead/internal/accesslog"
 	"github.com/fairlead-gateway/fairlead/internal/relay"
+	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
 // A Session is one live WebSocket session as admin lists it. It is kept for hours: its size is bounded by a test.
 type Session struct {
-	seq      uint64                        // order of opening; the cursor of paged lists
-	relay    atomic.Pointer[relay.Session] // nil while the handshake goes on
-	id       uuid.UUID                     // sessionId
-	routeID  string                        // what limits count by
-	endpoint *upstream.Endpoint            // on which a place is taken
-	opening  accesslog.Packed              // what the access log and the list say of its opening, and its serviceUrl
-	secure   bool                          // the client came by https, to us or to a proxy that says so
+	seq      uint64                            // order of opening; the cursor of paged lists
+	relay    atomic.Pointer[relay.Session]     // nil while the handshake goes on
+	id       uuid.UUID                         // sessionId
+	places   *routePlaces                      // of its route, where it has one
+	endpoint atomic.Pointer[upstream.Endpoint] // on which a place is taken
+	opening  accesslog.Packed                  // what the access log and the list say of its opening, and its serviceUrl
+	policy   *sessionPolicy                    // nil while the handshake goes on
+	client   *clientPlaces                     // nil: sessions are not counted by client
 	owner    *Server
+	secure   bool // the client came by https, to us or to a proxy that says so
 }
 
 // A SessionView is what can be said of a session at one moment.
@@ -41,7 +46,7 @@ type SessionView struct {
 // view reads a session without stopping its relay.
 func (ss *Session) view() SessionView {
 	v := SessionView{Seq: ss.seq}
-	v.Record, v.ServiceURL = ss.opening.Unpack()
+	v.ServiceURL = ss.unpackTo(&v.Record)
 	// What can be made of the rest is not kept: the URL that the client asked for, and the service's name for the session.
 	v.GatewayPath = "ws://" + v.Record.Host + v.Record.Path
 	if ss.secure {
@@ -57,42 +62,106 @@ func (ss *Session) view() SessionView {
 	return v
 }
 
+// unpackTo is what was known at the opening, at the endpoint of now. It returns the serviceUrl.
+func (ss *Session) unpackTo(rec *accesslog.Record) (serviceURL string) {
+	serviceURL = ss.opening.UnpackTo(rec)
+	if e := ss.endpoint.Load(); rec.Backend != e.Address() || rec.Instance != e.ID {
+		rec.Instance, rec.Backend = e.ID, e.Address()
+		_, rest, _ := strings.Cut(serviceURL, "://")
+		_, path, _ := strings.Cut(rest, "/")
+		serviceURL = webSocketScheme(e) + "://" + e.Address() + "/" + path
+	}
+	return serviceURL
+}
+
+// webSocketScheme is ws or wss.
+func webSocketScheme(e *upstream.Endpoint) string {
+	if e.Secure() {
+		return "wss"
+	}
+	return "ws"
+}
+
 // Sessions are the live sessions of a Server, by id and in the order of their opening.
 type Sessions struct {
 	mu      sync.Mutex // guards the following
 	byID    map[uuid.UUID]*Session
-	byRoute map[string]int // by route id: kept across tables
+	byRoute map[string]*routePlaces // by route id: kept across tables
 	nextSeq uint64
 	drained chan struct{} // closed when the last one ends; nil unless somebody waits
 }
 
-// add lists ss. It returns the name of the limit that is reached, and does nothing then; a
+// routePlaces are the live sessions of a route, as limits count them. Guarded by the lock of Sessions.
+type routePlaces struct {
+	routeID string // constant
+	taken   int
+	clients map[netip.Addr]*clientPlaces // those whose policy had maxSessionsPerClient; nil: there has been none
+}
+
+// clientPlaces are those of one client.
+type clientPlaces struct {
+	client netip.Addr // constant
+	taken  int
+}
+
+// add lists ss, of that route and client. It returns the name of the limit that is reached, and does nothing then; a
 // limit of 0 is none.
-func (l *Sessions) add(ss *Session, limit, routeLimit int) string {
+func (l *Sessions) add(ss *Session, routeID string, client netip.Addr, limit int, policy *route.WebSocket) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if limit > 0 && len(l.byID) >= limit {
 		return "sessions"
 	}
-	if routeLimit > 0 && l.byRoute[ss.routeID] >= routeLimit {
+	if l.byID == nil {
+		l.byID, l.byRoute = make(map[uuid.UUID]*Session), make(map[string]*routePlaces)
+	}
+	p := l.byRoute[routeID]
+	if p == nil {
+		p = &routePlaces{routeID: routeID}
+	}
+	if policy.MaxSessions > 0 && p.taken >= policy.MaxSessions {
 		return "sessions of this route"
 	}
-	if l.byID == nil {
-		l.byID, l.byRoute = make(map[uuid.UUID]*Session), make(map[string]int)
+	if policy.MaxSessionsPerClient > 0 {
+		c := p.of(clientNetwork(client))
+		if c.taken >= policy.MaxSessionsPerClient {
+			return "sessions of this client"
+		}
+		c.taken++
+		ss.client = c
 	}
+	p.taken++
+	l.byRoute[routeID] = p
 	l.nextSeq++
-	ss.seq = l.nextSeq
+	ss.seq, ss.places = l.nextSeq, p
 	l.byID[ss.id] = ss
-	l.byRoute[ss.routeID]++
 	return ""
+}
+
+// of returns the places of a client.
+func (p *routePlaces) of(client netip.Addr) *clientPlaces {
+	c := p.clients[client]
+	if c == nil {
+		if p.clients == nil {
+			p.clients = make(map[netip.Addr]*clientPlaces)
+		}
+		c = &clientPlaces{client: client}
+		p.clients[client] = c
+	}
+	return c
 }
 
 func (l *Sessions) remove(ss *Session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.byID, ss.id)
-	if l.byRoute[ss.routeID]--; l.byRoute[ss.routeID] == 0 {
-		delete(l.byRoute, ss.routeID)
+	if c := ss.client; c != nil {
+		if c.taken--; c.taken == 0 {
+			delete(ss.places.clients, c.client)
+		}
+	}
+	if ss.places.taken--; ss.places.taken == 0 {
+		delete(l.byRoute, ss.places.routeID)
 	}
 	if len(l.byID) == 0 && l.drained != nil {
 		close(l.drained)

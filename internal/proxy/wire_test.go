@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -356,8 +357,8 @@ func TestWreck(t *testing.T) {
 	ours, theirs := net.Pipe()
 	ep := new(upstream.Endpoint)
 	ep.Acquire()
-	ss := &Session{id: uuid.New(), routeID: "r"}
-	g.Sessions.add(ss, 0, 0)
+	ss := &Session{id: uuid.New()}
+	g.Sessions.add(ss, "r", netip.Addr{}, 0, new(route.WebSocket))
 	g.wreck(&exchange{service: ours, slot: ep, session: ss})
 	_ = theirs.SetDeadline(time.Now().Add(wait))
 	if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {

@@ -81,6 +81,17 @@ func (s *Session) Detach(cause string) {
 	})
 }
 
+// Lose takes the upstream for lost, now: its connection is reset, and the owner is asked as after any loss. cause is what it will
+// be told and the Result will say. If the end has begun already, nothing happens. Any goroutine.
+func (s *Session) Lose(cause string) {
+	s.loop().Post(func() {
+		if s.phase == open {
+			s.ended(&s.up, true, cause)
+			s.turn()
+		}
+	})
+}
+
 // Cut ends the session now, without another word to either side: both connections are reset. cause is what the Result
 // will say if nothing has been said before. It is for a process that has to stop. Any goroutine.
 func (s *Session) Cut(cause string) {

@@ -1,0 +1,95 @@
+package admin
+
+import (
+	"cmp"
+	"net/http"
+
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+)
+
+// Moves are what an operator may do to the sessions of an endpoint. proxy.Server implements it.
+type Moves interface {
+	// DrainEndpoint has an endpoint leave by the operator's word, and returns how many sessions it has.
+	DrainEndpoint(e *upstream.Endpoint) (sessions int)
+}
+
+// drainView is the answer to a drain.
+type drainView struct {
+	Service   string   `json:"serviceId"`
+	Instances []string `json:"instances"`
+	Sessions  int      `json:"sessions"` // that are to follow
+}
+
+// drain has an instance of a service take nothing new, and its sessions leave it. ?instance= names it; a service with one
+// instance needs no name.
+func (s *server) drain(w http.ResponseWriter, r *http.Request) {
+	endpoints := s.namedEndpoints(w, r)
+	if endpoints == nil {
+		return
+	}
+	v := drainView{Service: r.PathValue("id"), Instances: []string{}}
+	for _, e := range endpoints {
+		v.Instances = append(v.Instances, e.ID)
+		v.Sessions += s.Moves.DrainEndpoint(e)
+		s.Log.Info("instance drained by an operator", "service", e.Service(), "instance", e.ID)
+	}
+	writeJSON(w, http.StatusAccepted, "application/json", v)
+}
+
+// undrain takes drain's word back.
+func (s *server) undrain(w http.ResponseWriter, r *http.Request) {
+	endpoints := s.namedEndpoints(w, r)
+	if endpoints == nil {
+		return
+	}
+	for _, e := range endpoints {
+		e.Drain(false)
+		s.Log.Info("instance no longer drained", "service", e.Service(), "instance", e.ID)
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// namedEndpoints are those that the path and ?instance= name: several where several sources know the same instance. Nil: there are
+// none, and that has been answered.
+func (s *server) namedEndpoints(w http.ResponseWriter, r *http.Request) (named []*upstream.Endpoint) {
+	services := s.named(r.PathValue("id"))
+	if len(services) == 0 {
+		noService(w)
+		return nil
+	}
+	instance, ids := r.URL.Query().Get("instance"), map[string]bool{}
+	for _, sv := range services {
+		for _, e := range sv.Endpoints {
+			ids[e.ID] = true
+			if e.ID == cmp.Or(instance, e.ID) {
+				named = append(named, e)
+			}
+		}
+	}
+	switch {
+	case len(named) == 0:
+		writeError(w, http.StatusNotFound, "ZWEAM104E", "org.zowe.apiml.common.endPointNotFound", "The service has no such instance")
+		return nil
+	case instance == "" && len(ids) > 1:
+		writeError(w, http.StatusBadRequest, "ZWEAO400E", "org.zowe.apiml.common.badRequest",
+			"The structure of the request is invalid: the service has several instances: name one with ?instance=")
+		return nil
+	}
+	return named
+}
+
+// named are the services with that id.
+func (s *server) named(id string) (found []*upstream.Service) {
+	routed := routedServices(s.Table())
+	for _, sv := range s.Pool.Services() {
+		rt := routed[sv.Name]
+		if sv.Name == id || rt != nil && rt.Service != nil && rt.ServiceID == id {
+			found = append(found, sv)
+		}
+	}
+	return found
+}
+
+func noService(w http.ResponseWriter) {
+	writeError(w, http.StatusNotFound, "ZWEAM104E", "org.zowe.apiml.common.endPointNotFound", "There is no service with this id")
+}

@@ -1,0 +1,55 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/relay"
+	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+)
+
+// A sessionPolicy is what a route's policy, as it was when the session opened, means to an open session. Sessions share it.
+type sessionPolicy struct {
+	relay    relay.Policy
+	moving   route.Moving
+	failover route.Failover // of this session: reconnect, replay or off
+	balance  upstream.Balance
+	connect  time.Duration // timeouts.connect
+	attempt  time.Duration // timeouts.handshake
+}
+
+// sharedPolicy is what sessionPolicyOf has returned last.
+type sharedPolicy struct {
+	of       *route.Policy
+	failover route.Failover
+	made     *sessionPolicy
+}
+
+// sessionPolicyOf returns the one sessionPolicy with p's values.
+func (s *Server) sessionPolicyOf(p *route.Policy, failover route.Failover) *sessionPolicy {
+	last := s.lastPolicy.Load()
+	if last == nil || last.of != p || last.failover != failover {
+		last = &sharedPolicy{p, failover, s.findPolicy(p, failover)}
+		s.lastPolicy.Store(last)
+	}
+	return last.made
+}
+
+func (s *Server) findPolicy(p *route.Policy, failover route.Failover) *sessionPolicy {
+	l, t := p.Limits(), p.Timeouts.Effective()
+	v := sessionPolicy{
+		relay: relay.Policy{
+			MaxMessage: l.MaxMessage, MaxFrame: l.MaxFrame, Idle: l.Idle, IdleMessages: l.IdleMessages, MaxAge: l.MaxAge,
+			Ping: l.Ping, Pong: l.Pong, CloseTimeout: l.CloseTimeout,
+		},
+		moving: p.Moving(), failover: failover, balance: p.Balance(true), connect: t.Connect, attempt: t.Handshake,
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shared := s.policies[v]
+	if shared == nil {
+		shared = &v
+		s.policies[v] = shared
+	}
+	return shared
+}
