@@ -9,8 +9,8 @@ import (
 )
 
 // typeChecks is what the schemas of the Gateway API v1.6.3 (experimental channel), of config/crd and of Kubernetes itself say
-// beyond the shape of the types: defaults, required fields, and rules. TestSchemas holds the table to the published CRDs.
-// It is never written.
+// beyond the shape of the types: defaults, required fields, and rules. `make schema` holds it to what an API server makes of the
+// published CRDs. It is never written.
 var typeChecks = allChecks()
 
 func allChecks() checkTable {

@@ -11,15 +11,18 @@ import (
 // maxReindented bounds the lines that are shown of a document whose indentation was restored.
 const maxReindented = 60
 
-// flattened reports a document whose indentation was lost on its way, as it is by copying from some web pages: its fields
-// all begin in one column, those that have others below them are empty, and names stand twice. The remedy shows the
-// document as it probably was.
+// isFlat tells whether the indentation of a document was lost on its way, as it is by copying from some web pages: its fields all
+// begin in one column, those that have others below them are empty, and names stand twice.
+func isFlat(n *yaml.Node) bool {
+	meta := childOf(n, step{field: "metadata"})
+	return meta != nil && isNull(meta) && textOf(n, "name") != ""
+}
+
+// flattened reports a document that isFlat. The remedy shows it as it probably was.
 func (d *objectDecoder) flattened(n *yaml.Node, served *servedKind) {
 	remedy := "indent the fields of metadata and of spec with two spaces, and so on"
-	if served != nil {
-		if text := reindent(n, reflect.TypeOf(served.new()).Elem()); text != "" {
-			remedy = "it probably was:\n\n" + text
-		}
+	if text := reindent(n, reflect.TypeOf(served.new()).Elem()); text != "" {
+		remedy = "it probably was:\n\n" + text
 	}
 	at := n
 	if meta := childOf(n, step{field: "metadata"}); meta != nil && meta.Line > 0 {

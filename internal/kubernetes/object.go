@@ -133,11 +133,10 @@ func (d *objectDecoder) object(n *yaml.Node, apiVersion, kind string) {
 	group, version := groupVersion(apiVersion)
 	served := servedKinds[[2]string{group, kind}]
 	d.name = kind
-	if name := textOf(n, "name"); name != "" && childOf(n, step{field: "metadata"}) != nil && isNull(childOf(n, step{field: "metadata"})) {
+	switch {
+	case served != nil && isFlat(n):
 		d.flattened(n, served)
 		return
-	}
-	switch {
 	case served == nil:
 		d.unserved(n, apiVersion, kind)
 		return
