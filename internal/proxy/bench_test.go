@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -13,8 +14,8 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
-// benchGateway serves one route to a service that answers every head with answer.
-func benchGateway(b *testing.B, answer string) (address string) {
+// benchService answers every head with answer.
+func benchService(b *testing.B, answer string) (address string) {
 	b.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -43,11 +44,34 @@ func benchGateway(b *testing.B, answer string) (address string) {
 			}()
 		}
 	}()
+	return ln.Addr().String()
+}
+
+// benchGateway serves a route of Eureka's to a service, and by a listener of the table a rule, which changes fields if edited.
+func benchGateway(b *testing.B, answer string, edited bool) (eureka, rule string) {
+	b.Helper()
+	behind := benchService(b, answer)
 	al, err := accesslog.Open(accesslog.Config{}, io.Discard, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}
-	table := buildTable([]service{{id: "svc", routes: restRoutes, endpoints: []string{ln.Addr().String()}}})
+	set := route.Set{Routes: eurekaRoutes(upstream.NewPool(), []service{{id: "svc", routes: restRoutes, endpoints: []string{behind}}})}
+	at := netip.MustParseAddrPort(behind)
+	to := upstream.NewPool().Service("ns/svc", []upstream.Spec{{ID: behind, Scheme: "http", Host: at.Addr().String(), Port: int(at.Port())}})
+	r := below("/svc", route.Backend{Name: "ns/svc:80", Weight: 1, Service: to})
+	r.Matches[0].Headers = []route.ValueMatch{{Name: "User-Agent", Value: "bench/1"}, {Name: "accept", Value: "*/*"}}
+	if edited {
+		e := route.HeaderEdit{Set: []route.HeaderValue{{Name: "Accept", Value: "text/plain"}}, Add: []route.HeaderValue{{Name: "X-Add", Value: "1"}}, Remove: []string{"Cookie"}}
+		r.Filters = &route.Filters{RequestHeaders: e, ResponseHeaders: e}
+	}
+	listen, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_ = listen.Close()
+	rule = listen.Addr().String()
+	set.Listeners = []*route.Listener{plain(netip.MustParseAddrPort(rule), &route.Host{Name: "gw/http", Rules: []route.Rule{r}})}
+	table := route.Build(set, nil)
 	s := New(Options{Table: func() *route.Table { return table }, AccessLog: al, Log: slog.New(slog.DiscardHandler)})
 	if err := s.Apply(Reloadable{Defaults: route.DefaultEureka(), Dialer: &upstream.Dialer{}}); err != nil {
 		b.Fatal(err)
@@ -62,13 +86,32 @@ func benchGateway(b *testing.B, answer string) (address string) {
 		<-served
 		_ = al.Close(b.Context())
 	})
-	return s.Address("http")
+	if unbound := s.Program(table); len(unbound) > 0 {
+		b.Fatal(unbound)
+	}
+	return s.Address("http"), rule
 }
 
-// BenchmarkGet is one keep-alive GET through the gateway; what is allocated is the gateway's.
+const benchAnswer = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Length: 16\r\n\r\n0123456789abcdef"
+
+// BenchmarkGet is one keep-alive GET through the gateway, by a route of Eureka's; what is allocated is the gateway's.
 func BenchmarkGet(b *testing.B) {
-	answer := "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\nContent-Length: 128\r\n\r\n" + string(make([]byte, 128))
-	c, err := net.Dial("tcp", benchGateway(b, answer))
+	eureka, _ := benchGateway(b, benchAnswer, false)
+	benchGet(b, eureka)
+}
+
+// BenchmarkRuleGet is that by a rule of the Gateway API that asks for two fields.
+func BenchmarkRuleGet(b *testing.B) {
+	for _, edited := range []bool{false, true} {
+		b.Run(map[bool]string{false: "plain", true: "edited"}[edited], func(b *testing.B) {
+			_, rule := benchGateway(b, benchAnswer, edited)
+			benchGet(b, rule)
+		})
+	}
+}
+
+func benchGet(b *testing.B, address string) {
+	c, err := net.Dial("tcp", address)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -78,7 +121,7 @@ func BenchmarkGet(b *testing.B) {
 	buf := make([]byte, 8<<10)
 	ask := func() {
 		_, _ = c.Write(request)
-		for n := 0; !bytes.HasSuffix(buf[:n], []byte(answer[len(answer)-128:])); {
+		for n := 0; !bytes.HasSuffix(buf[:n], []byte("abcdef")); {
 			m, err := c.Read(buf[n:])
 			if err != nil {
 				b.Fatal(err)

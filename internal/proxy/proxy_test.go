@@ -182,6 +182,11 @@ func (s *service) specs() (specs []upstream.Spec) {
 }
 
 func buildTableOn(pool *upstream.Pool, services []service) *route.Table {
+	return route.Build(route.Set{Routes: eurekaRoutes(pool, services)}, nil)
+}
+
+// eurekaRoutes are the routes of services.
+func eurekaRoutes(pool *upstream.Pool, services []service) []route.Route {
 	var routes []route.Route
 	for _, s := range services {
 		specs := s.specs()
@@ -198,7 +203,7 @@ func buildTableOn(pool *upstream.Pool, services []service) *route.Table {
 			})
 		}
 	}
-	return route.Build(route.Set{Routes: routes}, nil)
+	return routes
 }
 
 // rawService accepts connections and hands each to serve with the request's head as it came.
