@@ -3,11 +3,13 @@ package proxy
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/route"
@@ -43,12 +45,16 @@ func (x *exchange) checkRequest(a *route.ExternalAuth, body []byte) []byte {
 	size := int64(-1)
 	if x.kept.whole {
 		size = int64(len(x.kept.content))
-	} else if x.request.Body.Kind == http1.Length {
-		size = x.request.Body.Length
+	} else if f := x.request.Body; f.Kind == http1.Length || f.Empty() {
+		size = f.Length
 	}
 	h = appendNumber(h, 9, uint64(size))
 	h = appendText(h, 10, strings.Replace(x.record.Protocol, "HTTP/2.0", "HTTP/2", 1))
-	h = appendBytes(h, 12, body)
+	if utf8.Valid(body) {
+		h = appendBytes(h, 11, body)
+	} else { // a string has to be UTF-8
+		h = appendBytes(h, 12, body)
+	}
 
 	var m []byte // AttributeContext
 	source := x.origin.peer
@@ -72,138 +78,43 @@ func peerMessage(at netip.AddrPort) []byte {
 // toldOf are the request's fields, one for each name in lower case, with the values joined; listed empty: all.
 func (x *exchange) toldOf(listed []string) http1.Fields {
 	var fields http1.Fields
-	for _, f := range x.request.Fields {
+	vouched := x.vouched()
+	vouched.Add("X-Request-Id", x.record.RequestID)
+	for _, f := range vouched {
 		name := strings.ToLower(f.Name)
-		if fields.Has(name) || len(listed) > 0 && !names(listed, name) || kindOf(name) == fieldHopChain || kindOf(name) == fieldReserved {
+		if fields.Has(name) || len(listed) > 0 && !names(listed, name) {
 			continue
 		}
 		separator := ","
 		if name == "cookie" {
 			separator = "; "
 		}
-		fields.Add(name, strings.Join(x.request.Fields.Values(name), separator))
+		fields.Add(name, strings.Join(vouched.Values(name), separator))
 	}
 	return fields
 }
 
 // heedGRPC does what a CheckResponse says.
-func (x *exchange) heedGRPC(answer *subanswer) error {
+func (x *exchange) heedGRPC(a *route.ExternalAuth, answer *subanswer) (*grant, error) {
 	code := answer.trailers.Get("Grpc-Status")
 	if code == "" {
 		code = answer.fields.Get("Grpc-Status")
 	}
 	b := answer.body
-	if answer.status != http.StatusOK || code != "0" || answer.cut || len(b) < 5 || b[0] != 0 || int64(binary.BigEndian.Uint32(b[1:5])) != int64(len(b)-5) {
-		return notAuthorized(http.StatusServiceUnavailable, "answer "+strconv.Itoa(answer.status)+", grpc-status "+strconv.Quote(code))
+	whole := !answer.cut && len(b) >= 5 && b[0] == 0 && int64(binary.BigEndian.Uint32(b[1:5])) == int64(len(b)-5)
+	if answer.status != http.StatusOK || code != "0" || !whole {
+		return nil, undecided(a, fmt.Errorf("answer %d, grpc-status %q", answer.status, code))
 	}
 	v, err := parseCheck(b[5:])
-	if err != nil {
-		return notAuthorized(http.StatusServiceUnavailable, err.Error())
+	switch {
+	case err != nil:
+		return nil, undecided(a, err)
+	case !v.refuses && v.code == 0:
+		return v.granted(x), nil
+	case !v.refuses:
+		return nil, notAuthorized(a, http.StatusForbidden, "status "+strconv.FormatUint(v.code, 10))
 	}
-	if v.code != 0 {
-		if v.status < 300 || v.status > 599 {
-			v.status = http.StatusForbidden
-		}
-		return x.denied(v.status, editedBy(&v.set), &subanswer{body: v.body})
-	}
-	x.to.edits = append(x.to.edits, &v.set)
-	x.to.answers = append(x.to.answers, &v.answer)
-	return nil
-}
-
-// editedBy are the fields that an edit makes of none.
-func editedBy(e *route.HeaderEdit) http1.Fields { return edits{e}.apply(nil) }
-
-// A verdict is a CheckResponse.
-type verdict struct {
-	code   uint64           // of google.rpc.Status; 0: it may pass
-	status int              // of the answer to the client, if it may not
-	body   []byte           // likewise
-	set    route.HeaderEdit // of the request, or of that answer
-	answer route.HeaderEdit // of the backend's answer
-}
-
-// parseCheck reads a CheckResponse.
-func parseCheck(b []byte) (*verdict, error) {
-	v := new(verdict)
-	err := eachField(b, func(number int, n uint64, p []byte) error {
-		switch number {
-		case 1: // google.rpc.Status
-			return eachField(p, func(number int, n uint64, _ []byte) error {
-				if number == 1 {
-					v.code = n
-				}
-				return nil
-			})
-		case 2: // DeniedHttpResponse
-			return eachField(p, v.denial)
-		case 3: // OkHttpResponse
-			return eachField(p, v.grant)
-		}
-		return nil
-	})
-	return v, err
-}
-
-func (v *verdict) denial(number int, _ uint64, p []byte) error {
-	switch number {
-	case 1: // HttpStatus
-		return eachField(p, func(number int, n uint64, _ []byte) error {
-			if number == 1 {
-				v.status = int(min(n, 1000))
-			}
-			return nil
-		})
-	case 2:
-		return headerOption(p, &v.set)
-	case 3:
-		v.body = p
-	}
-	return nil
-}
-
-func (v *verdict) grant(number int, _ uint64, p []byte) error {
-	switch number {
-	case 2:
-		return headerOption(p, &v.set)
-	case 5:
-		v.set.Remove = append(v.set.Remove, string(p))
-	case 6:
-		return headerOption(p, &v.answer)
-	}
-	return nil
-}
-
-// headerOption reads a HeaderValueOption: a field that is set, or added if it says so.
-func headerOption(b []byte, to *route.HeaderEdit) error {
-	var f route.HeaderValue
-	add := false
-	err := eachField(b, func(number int, n uint64, p []byte) error {
-		switch number {
-		case 1: // HeaderValue
-			return eachField(p, func(number int, _ uint64, p []byte) error {
-				switch number {
-				case 1:
-					f.Name = string(p)
-				case 2, 3: // as text, or raw
-					f.Value = string(p)
-				}
-				return nil
-			})
-		case 2: // append: google.protobuf.BoolValue
-			return eachField(p, func(number int, n uint64, _ []byte) error {
-				add = add || number == 1 && n != 0
-				return nil
-			})
-		}
-		return nil
-	})
-	if add {
-		to.Add = append(to.Add, f)
-	} else {
-		to.Set = append(to.Set, f)
-	}
-	return err
+	return nil, denied(a, v.denied())
 }
 
 var errProto = errors.New("the message is no protocol buffer")

@@ -116,7 +116,7 @@ func (x *exchange) filter(f *route.Filters) error {
 	if !f.ResponseHeaders.Empty() {
 		x.to.answers = append(x.to.answers, &f.ResponseHeaders)
 	}
-	if f.Redirect != nil {
+	if f.Redirect != nil && f.ExternalAuth == nil { // else it comes behind that: authorize
 		return x.redirection(f.Redirect)
 	}
 	return nil

@@ -85,6 +85,7 @@ type Server struct {
 	persistence persistence
 	unread      time.Duration                // constant: unreadTimeout, less in tests
 	greeting    time.Duration                // constant: headTimeout for PROXY header and TLS, less in tests
+	asking      time.Duration                // constant: authTimeout, less in tests
 	lastPolicy  atomic.Pointer[sharedPolicy] // of the last session
 	living      context.Context              // ends with Shutdown
 	endLiving   context.CancelFunc
@@ -106,7 +107,8 @@ func New(o Options) *Server {
 	s := &Server{
 		Options: o, policies: make(map[sessionPolicy]*sessionPolicy), open: make(map[*clientConn]struct{}),
 		carried: make(map[*carriage]struct{}),
-		stopped: make(chan struct{}), connGone: make(chan struct{}, 1), hopID: newHopID(), mirrors: newMirrors(), unread: unreadTimeout, greeting: headTimeout,
+		stopped: make(chan struct{}), connGone: make(chan struct{}, 1), hopID: newHopID(), mirrors: newMirrors(),
+		unread: unreadTimeout, greeting: headTimeout, asking: authTimeout,
 	}
 	s.living, s.endLiving = context.WithCancel(context.Background())
 	s.engine = loop.Open(loop.Options{Log: o.Log, Lasting: func(fd int) {
