@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +24,12 @@ type document struct {
 	text []byte
 
 	cleaned bool // of the lines of a shell
+
+	sum documentSum
 }
+
+// documentSum identifies what a document says.
+type documentSum [sha256.Size]byte
 
 // loadedDocument is what a document holds.
 type loadedDocument struct {
@@ -71,15 +77,20 @@ func hasContent(text []byte) bool {
 	return false
 }
 
-// decodeDocuments decodes documents, on every processor. The result is in their order.
-func decodeDocuments(docs []*document) []loadedDocument {
-	loaded := make([]loadedDocument, len(docs))
+// decodeDocuments decodes documents, on every processor; those in known are as they were. The result is in their order.
+func decodeDocuments(docs []*document, known map[documentSum]*loadedDocument) []*loadedDocument {
+	loaded := make([]*loadedDocument, len(docs))
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(docs)) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(docs)); i = next.Add(1) - 1 {
-				loaded[i] = docs[i].load()
+				d := docs[i]
+				d.sum = sha256.Sum256(d.text)
+				if loaded[i] = known[d.sum]; loaded[i] == nil {
+					l := d.load()
+					loaded[i] = &l
+				}
 			}
 		})
 	}

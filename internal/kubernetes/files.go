@@ -34,8 +34,9 @@ type Files struct {
 	Log *slog.Logger
 
 	mu      sync.Mutex
-	noticed map[string]bool // kinds
-	loaded  filesSum        // of what Load read last; zero: nothing yet
+	noticed map[string]bool                 // kinds
+	loaded  filesSum                        // of what Load read last; zero: nothing yet
+	decoded map[documentSum]*loadedDocument // the good documents that Load read last
 }
 
 // Load implements Source: all files as they are now. The error is FileErrors: everything that is wrong in any of them.
@@ -59,12 +60,12 @@ func (f *Files) load(files []*manifest, errs FileErrors) (*Set, error) {
 		})
 		docs = nil
 	}
-	loaded := decodeDocuments(docs)
-	merged := &merging{set: &Set{places: map[metav1.Object]string{}}, taken: map[objectKey]*object{}, skipped: map[string]int{}}
-	for i := range loaded {
-		errs = append(errs, loaded[i].errs...)
-		for _, o := range loaded[i].objects {
-			merged.add(o)
+	loaded := f.decode(docs)
+	merged := &merging{set: &Set{places: map[metav1.Object]string{}}, taken: map[objectKey]string{}, skipped: map[string]int{}}
+	for i, l := range loaded {
+		errs = append(errs, l.errs...)
+		for _, o := range l.objects {
+			merged.add(docs[i], o)
 		}
 	}
 	if errs = append(errs, merged.errs...); len(errs) > 0 {
@@ -74,6 +75,24 @@ func (f *Files) load(files []*manifest, errs FileErrors) (*Set, error) {
 	merged.finish()
 	f.notice(merged.set.Skipped)
 	return merged.set, nil
+}
+
+// decode decodes documents, save those that the last call has decoded. The result is in their order.
+func (f *Files) decode(docs []*document) []*loadedDocument {
+	f.mu.Lock()
+	known := f.decoded
+	f.mu.Unlock()
+	loaded := decodeDocuments(docs, known)
+	decoded := make(map[documentSum]*loadedDocument, len(docs))
+	for i, l := range loaded {
+		if len(l.errs) == 0 {
+			decoded[docs[i].sum] = l
+		}
+	}
+	f.mu.Lock()
+	f.decoded = decoded
+	f.mu.Unlock()
+	return loaded
 }
 
 // notice logs the kinds that were not seen before.

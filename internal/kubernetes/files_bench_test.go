@@ -44,11 +44,27 @@ spec:
 
 // BenchmarkFilesLoad10000 reads 10,000 HTTPRoutes from one file.
 func BenchmarkFilesLoad10000(b *testing.B) {
-	files := &Files{Paths: []string{manyRouteFiles(b, 10_000)}}
+	dir := manyRouteFiles(b, 10_000)
 	b.ReportAllocs()
 	for b.Loop() {
-		set, err := files.Load()
+		set, err := (&Files{Paths: []string{dir}}).Load()
 		if err != nil || len(set.HTTPRoutes) != 10_000 {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkFilesReload10000 reads them again after one of them has changed.
+func BenchmarkFilesReload10000(b *testing.B) {
+	dir := manyRouteFiles(b, 10_000)
+	files := &Files{Paths: []string{dir}}
+	n := 0
+	for b.Loop() {
+		n++
+		if err := os.WriteFile(filepath.Join(dir, "one.yaml"), fmt.Appendf(nil, "apiVersion: v1\nkind: Namespace\nmetadata: {name: n%d}\n", n), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		if set, err := files.Load(); err != nil || len(set.HTTPRoutes) != 10_000 {
 			b.Fatal(err)
 		}
 	}

@@ -321,3 +321,29 @@ func TestFilesLimitTheDataOfAnObject(t *testing.T) {
 		t.Errorf("%.300v", err)
 	}
 }
+
+// TestFilesReadAgain keeps the objects of documents that have not changed, at the lines where they are now.
+func TestFilesReadAgain(t *testing.T) {
+	name := filepath.Join(write(t, "a.yaml", namespaceA+"---\n"+route1("v1")), "a.yaml")
+	files := &Files{Paths: []string{name}}
+	first, err := files.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, name, "# a line more\n"+namespaceA+"---\nwrong\n---\n"+route1("v1"))
+	if set, err := files.Load(); err == nil {
+		t.Fatalf("accepted: %+v", set)
+	}
+	put(t, name, "# a line more\n"+namespaceA+"---\n"+route1("v1"))
+	second, err := files.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.HTTPRoutes[0] != second.HTTPRoutes[0] {
+		t.Error("the route was decoded again")
+	}
+	a, b := first.Place(first.HTTPRoutes[0]), second.Place(second.HTTPRoutes[0])
+	if filepath.Base(a) != "a.yaml:5" || filepath.Base(b) != "a.yaml:6" {
+		t.Errorf("the route is at %s, then at %s", a, b)
+	}
+}

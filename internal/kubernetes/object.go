@@ -14,10 +14,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// object is one that was read.
+// object is one that was read. It is constant: sets share it as long as its document does not change.
 type object struct {
-	doc  *document
-	node *yaml.Node
+	line, column int // in its document, from 1
 
 	kind *servedKind // nil: not served
 	key  objectKey   // if it is served
@@ -29,10 +28,6 @@ type object struct {
 }
 
 type objectKey struct{ group, kind, namespace, name string }
-
-func (o *object) line() int { return o.doc.line + max(o.node.Line, 1) }
-
-func (o *object) place() string { return fmt.Sprintf("%s:%d", o.doc.file.name, o.line()) }
 
 // document decodes the object, or the list of objects, that a document is.
 func (d *objectDecoder) document(n *yaml.Node) {
@@ -166,7 +161,7 @@ func (d *objectDecoder) object(n *yaml.Node, apiVersion, kind string) {
 		labelNamespace(ns)
 	}
 	d.objects = append(d.objects, &object{
-		doc: d.doc, node: n, kind: served, meta: o,
+		line: n.Line, column: n.Column, kind: served, meta: o,
 		key: objectKey{served.as.GroupVersionKind().Group, served.as.Kind, namespace, name},
 	})
 }
@@ -239,41 +234,44 @@ func (d *objectDecoder) unserved(n *yaml.Node, apiVersion, kind string) {
 			}
 		}
 	}
-	d.objects = append(d.objects, &object{doc: d.doc, node: n, apiVersion: apiVersion, kindName: kind, hint: hint, pod: podOf(n, apiVersion, kind)})
+	d.objects = append(d.objects, &object{
+		line: n.Line, column: n.Column, apiVersion: apiVersion, kindName: kind, hint: hint, pod: podOf(n, apiVersion, kind),
+	})
 }
 
 // merging puts objects together to a Set.
 type merging struct {
 	set     *Set
-	taken   map[objectKey]*object
-	skipped map[string]int // index in set.Skipped, by kind
+	taken   map[objectKey]string // places
+	skipped map[string]int       // index in set.Skipped, by kind
 	errs    FileErrors
 }
 
-func (m *merging) add(o *object) {
+// add adds an object of a document.
+func (m *merging) add(d *document, o *object) {
+	place := fmt.Sprintf("%s:%d", d.file.name, d.line+o.line)
 	if o.kind == nil {
-		m.skip(o)
+		m.skip(o, place)
 		return
 	}
-	if first := m.taken[o.key]; first != nil {
-		e := o.doc.errorAt(max(o.node.Line, 1), max(o.node.Column, 1), fmt.Errorf("is in %s already", first.place()),
-			"remove one of the two, or give it another name")
+	if first, ok := m.taken[o.key]; ok {
+		e := d.errorAt(o.line, o.column, fmt.Errorf("is in %s already", first), "remove one of the two, or give it another name")
 		e.Object = objectName(o.key.kind, o.key.namespace, o.key.name)
 		m.errs = append(m.errs, e)
 		return
 	}
-	m.taken[o.key] = o
-	m.set.places[o.meta] = o.place()
+	m.taken[o.key] = place
+	m.set.places[o.meta] = place
 	o.kind.add(m.set, o.meta)
 }
 
-func (m *merging) skip(o *object) {
+func (m *merging) skip(o *object, place string) {
 	kind := o.apiVersion + " " + o.kindName
 	i, ok := m.skipped[kind]
 	if !ok {
 		i = len(m.set.Skipped)
 		m.skipped[kind] = i
-		m.set.Skipped = append(m.set.Skipped, Skipped{APIVersion: o.apiVersion, Kind: o.kindName, Place: o.place(), Hint: o.hint})
+		m.set.Skipped = append(m.set.Skipped, Skipped{APIVersion: o.apiVersion, Kind: o.kindName, Place: place, Hint: o.hint})
 	}
 	m.set.Skipped[i].Count++
 	if o.pod != nil {
