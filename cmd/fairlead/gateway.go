@@ -36,6 +36,8 @@ type gateway struct {
 	level     *slog.LevelVar
 	accessLog *accesslog.Logger
 	registry  *eureka.Registry     // nil: off
+	cluster   *eureka.Cluster      // nil: there is none
+	source    *eureka.Merged       // of both; nil: both are off
 	provider  *eureka.Provider     // nil: off
 	objects   *kubernetes.Provider // nil: there is no source of Gateway API objects
 	manager   *provider.Manager
@@ -105,6 +107,7 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 	pool.OnLeave = func(e *upstream.Endpoint) { g.server.EndpointLeft(e) }
 	g.prober = &upstream.Prober{Pool: pool, Dialer: g.dialer.Load, OnChange: g.healthChanged}
 	var providers []provider.Provider
+	var sources []eureka.Source // in order of precedence
 	if c.Registry.On() {
 		g.registry = eureka.NewRegistry(c.Registry, g.log)
 		users, err := c.Registry.Auth.Open()
@@ -112,8 +115,18 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 			return c.ErrorAt("registry.auth", err, "")
 		}
 		g.registry.SetUsers(users)
+		sources = append(sources, g.registry)
+	}
+	if c.Eureka.On() {
+		if g.cluster, err = openCluster(c, g.log); err != nil {
+			return err
+		}
+		sources = append(sources, g.cluster)
+	}
+	if len(sources) > 0 {
+		g.source = eureka.Merge(sources...)
 		g.provider = &eureka.Provider{
-			Registry: g.registry, Pool: pool, Log: g.log,
+			Registry: g.source, Pool: pool, Log: g.log,
 			Defaults:    func() route.Policy { return g.defaults.Load().Defaults },
 			ForgetAfter: func() time.Duration { return g.defaults.Load().Registry.ForgetAfter },
 		}
@@ -150,12 +163,12 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 		}
 	}
 	g.server = proxy.New(proxy.Options{
-		Table: g.manager.Table, AccessLog: g.accessLog, Log: g.log, EurekaOn: g.registry != nil, Unbound: unbound, PersistenceKey: persistenceKey,
+		Table: g.manager.Table, AccessLog: g.accessLog, Log: g.log, EurekaOn: g.source != nil, Unbound: unbound, PersistenceKey: persistenceKey,
 	})
 	g.manager.OnSwap(func(t *route.Table) { g.server.Program(t) })
 	g.server.Admin = admin.New(admin.Options{
 		Sessions: &g.server.Sessions, Moves: g.server, Table: g.manager.Table, Pool: pool, Users: g.users.Load, Stopping: g.server.Stopping,
-		Registry: g.registry, Objects: g.statuses, Version: buildVersion(), Log: g.log,
+		Embedded: g.registry != nil, Instances: g.instances(), Cluster: g.clusterStatus(), Objects: g.statuses, Version: buildVersion(), Log: g.log,
 	})
 	settings, err := reloadable(c, g.log)
 	if err != nil {
@@ -179,8 +192,8 @@ func (g *gateway) translation() kubernetes.Options {
 	c := g.defaults.Load()
 	o := translationOf(c)
 	o.Reserved = reserved(g.started)
-	if g.registry != nil {
-		o.Eureka = func(id string) ([]upstream.Spec, bool) { return eureka.Endpoints(g.registry.Instances(), id) }
+	if g.source != nil {
+		o.Eureka = func(id string) ([]upstream.Spec, bool) { return eureka.Endpoints(g.source.Instances(), id) }
 	}
 	return o
 }

@@ -67,6 +67,13 @@ func cutShort(signals <-chan os.Signal) {
 func (g *gateway) run(ctx context.Context) {
 	g.wg.Go(func() { g.watch("routes", g.manager.Run(ctx)) })
 	g.wg.Go(func() { g.watch("probes", g.prober.Run(ctx)) })
+	if g.source != nil {
+		g.wg.Go(func() { g.watch("registries", g.source.Run(ctx)) })
+	}
+	if g.cluster != nil {
+		g.announce()
+		g.wg.Go(func() { g.watch("eureka cluster", g.cluster.Run(ctx)) })
+	}
 	if g.registry != nil {
 		g.wg.Go(func() { g.watch("registry", g.registry.Run(ctx)) })
 		g.wg.Go(func() { g.watch("registry listener", g.serveRegistry(ctx)) })
@@ -100,6 +107,9 @@ func (g *gateway) stop() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	if g.cluster != nil {
+		g.cluster.Leave(ctx) // first: then others send nothing more
+	}
 	g.server.Shutdown(ctx)
 	g.cancel()
 	g.wg.Wait()
@@ -205,9 +215,9 @@ func (g *gateway) apply(c *config.Config) error {
 	return nil
 }
 
-// programmed waits until the table holds what the registry had at generation.
-func (g *gateway) programmed(ctx context.Context, generation uint64) {
-	if g.provider.Published(ctx, generation) == nil {
+// programmed waits until the table holds what the registry has now, and with it what it had at the generation.
+func (g *gateway) programmed(ctx context.Context, _ uint64) {
+	if g.provider.Published(ctx, g.source.Generation()) == nil {
 		_ = g.manager.Settled(ctx) // bounded by ctx; the answer goes out either way
 	}
 }

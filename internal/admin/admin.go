@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/auth"
 	"github.com/fairlead-gateway/fairlead/internal/eureka"
@@ -19,18 +20,20 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
-// Options are what the endpoints read. All are required but Registry and Objects.
+// Options are what the endpoints read. All are required but Instances, Cluster and Objects.
 type Options struct {
-	Sessions *proxy.Sessions
-	Moves    Moves
-	Table    func() *route.Table
-	Pool     *upstream.Pool
-	Users    func() *auth.Users // who may use the protected endpoints; a reload may change it
-	Stopping func() bool        // true once the gateway shuts down: health turns 503
-	Registry *eureka.Registry   // nil: the embedded registry is off
-	Objects  func() any         // the statuses of the Gateway API objects, as JSON is made of them; nil: there are none
-	Version  Version
-	Log      *slog.Logger
+	Sessions  *proxy.Sessions
+	Moves     Moves
+	Table     func() *route.Table
+	Pool      *upstream.Pool
+	Users     func() *auth.Users          // who may use the protected endpoints; a reload may change it
+	Stopping  func() bool                 // true once the gateway shuts down: health turns 503
+	Instances func() []*eureka.Instance   // of all registries; nil: there is none
+	Embedded  bool                        // one of the registries is the gateway's own
+	Cluster   func() eureka.ClusterStatus // the Eureka cluster that is read; nil: there is none
+	Objects   func() any                  // the statuses of the Gateway API objects, as JSON is made of them; nil: there are none
+	Version   Version
+	Log       *slog.Logger
 }
 
 // Version says which build runs.
@@ -132,9 +135,10 @@ func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 	}
 	services, gateways, discovery := []string{"gateway"}, 1, "DOWN"
 	catalog := "DOWN"
-	if s.Registry != nil {
+	composite := object{}
+	if s.Instances != nil {
 		discovery = "UP"
-		for _, in := range s.Registry.Instances() {
+		for _, in := range s.Instances() {
 			id := in.ServiceID()
 			if !slices.Contains(services, id) {
 				services = append(services, id)
@@ -150,6 +154,14 @@ func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 			}
 		}
 	}
+	if s.Cluster != nil {
+		cluster := s.Cluster()
+		if cluster.Stale() && !s.Embedded {
+			discovery = "DOWN"
+		}
+		composite["eureka"] = viewCluster(cluster)
+	}
+	composite["discoveryClient"] = object{"status": discovery, "details": object{"services": services}}
 	authState := "DOWN"
 	if s.Users() != nil {
 		authState = "UP"
@@ -160,11 +172,24 @@ func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 			"gateway": object{"status": status, "details": object{
 				"discovery": discovery, "auth": authState, "gatewayCount": gateways, "apicatalog": catalog,
 			}},
-			"discoveryComposite": object{"status": discovery, "components": object{
-				"discoveryClient": object{"status": discovery, "details": object{"services": services}},
-			}},
+			"discoveryComposite": object{"status": discovery, "components": composite},
 		},
 	})
+}
+
+// viewCluster is what everyone may know of the Eureka cluster that is read: whether it answers, and how old is what is served.
+func viewCluster(c eureka.ClusterStatus) map[string]any {
+	status, details := "UP", map[string]any{"instances": c.Instances}
+	if c.Stale() || c.Read.IsZero() {
+		status = "DOWN"
+	}
+	if !c.Read.IsZero() {
+		details["ageSeconds"] = int(time.Since(c.Read).Seconds())
+	}
+	if c.Registers {
+		details["registered"] = c.Registered
+	}
+	return map[string]any{"status": status, "details": details}
 }
 
 func (s *server) info(w http.ResponseWriter, _ *http.Request) {

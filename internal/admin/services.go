@@ -12,8 +12,9 @@ import (
 // serviceView is a service with where it runs.
 type serviceView struct {
 	ID        string         `json:"serviceId"`
-	Source    string         `json:"source,omitempty"` // of its routes; none: it has no route that is served
-	Probe     string         `json:"probe,omitempty"`  // the kind of active probe; none: its source alone says which endpoints are well
+	Source    string         `json:"source,omitempty"`       // of its routes; none: it has no route that is served
+	Probe     string         `json:"probe,omitempty"`        // the kind of active probe; none: its source alone says which endpoints are well
+	Stale     int            `json:"staleSeconds,omitempty"` // the Eureka cluster that has an instance of it does not answer for so long
 	Endpoints []endpointView `json:"endpoints"`
 }
 
@@ -44,13 +45,13 @@ func (s *server) services(w http.ResponseWriter, _ *http.Request) {
 			leaving[e.Service()] = append(leaving[e.Service()], e)
 		}
 	}
-	list, routed := []serviceView{}, routedServices(s.Table())
+	list, routed, stale := []serviceView{}, routedServices(s.Table()), s.staleServices()
 	for _, sv := range s.Pool.Services() {
 		rt := routed[sv.Name]
 		if rt == nil && len(sv.Endpoints) == 0 && len(leaving[sv.Name]) == 0 {
 			continue
 		}
-		v := serviceView{ID: sv.Name, Probe: string(sv.Probe.Kind), Endpoints: []endpointView{}}
+		v := serviceView{ID: sv.Name, Probe: string(sv.Probe.Kind), Stale: stale[sv.Name], Endpoints: []endpointView{}}
 		if rt != nil {
 			v.Source = rt.Source
 			if rt.Service != nil {
@@ -63,6 +64,24 @@ func (s *server) services(w http.ResponseWriter, _ *http.Request) {
 		list = append(list, v)
 	}
 	writeJSON(w, http.StatusOK, "application/json", list)
+}
+
+// staleServices gives for how many seconds, one at least, nobody has answered for services of the Eureka cluster.
+func (s *server) staleServices() map[string]int {
+	stale := map[string]int{}
+	if s.Cluster == nil {
+		return stale
+	}
+	cluster := s.Cluster()
+	if !cluster.Stale() {
+		return stale
+	}
+	for _, in := range s.Instances() {
+		if in.External {
+			stale[in.ServiceID()] = max(1, int(time.Since(cluster.Read).Seconds()))
+		}
+	}
+	return stale
 }
 
 // routedServices gives one route for each service that has any, by the service's name in the pool.

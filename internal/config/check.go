@@ -33,6 +33,7 @@ func check(c *Config) Errors {
 	k.trustedProxies()
 	k.limits()
 	k.registry()
+	k.cluster()
 	k.later()
 	k.kubernetes()
 	k.users("auth.basic", c.Auth.Basic)
@@ -296,12 +297,27 @@ func (k *checker) registry() {
 	}
 }
 
+func (k *checker) cluster() {
+	c := k.c.Eureka
+	if key, err := c.Check(); err != nil {
+		hint := ""
+		if strings.HasPrefix(key, "serviceUrls") {
+			hint = `write it as "https://host:10011/eureka/"`
+		}
+		k.add("eureka."+key, err, hint)
+		return
+	}
+	if !c.On() {
+		return
+	}
+	if _, err := c.Options(k.c.Upstream.TLS, slog.New(slog.DiscardHandler)); err != nil {
+		k.add("eureka", below("eureka", err), "name files that this user may read")
+	}
+}
+
 // later refuses what a later version will do.
 func (k *checker) later() {
 	const hint = "remove it"
-	if len(k.c.Eureka.ServiceURLs) > 0 {
-		k.add("eureka.serviceUrls", errUnavailable, hint)
-	}
 	if k.c.Kubernetes.Enabled {
 		k.add("kubernetes.enabled", errUnavailable, hint)
 	}

@@ -35,7 +35,7 @@ type Config struct {
 	Registry eureka.Config `yaml:"registry"`
 
 	// Eureka is a Eureka cluster to read, and to register with.
-	Eureka EurekaCluster `yaml:"eureka"`
+	Eureka eureka.ClusterConfig `yaml:"eureka"`
 
 	// Kubernetes is what holds for objects of the Gateway API.
 	Kubernetes kubernetes.Config `yaml:"kubernetes"`
@@ -74,13 +74,6 @@ type Config struct {
 	DataDir string `yaml:"dataDir"`
 
 	src *source // where keys stand; nil: no file
-}
-
-// EurekaCluster is the section eureka.
-type EurekaCluster struct {
-	// ServiceURLs are the cluster's addresses, "https://host:10011/eureka/". Default none. Not
-	// available in this version: it must be empty.
-	ServiceURLs []string `yaml:"serviceUrls"`
 }
 
 // Auth is the section auth.

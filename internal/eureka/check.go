@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -166,15 +167,19 @@ func checkReach(host string, allowed []string, near bool) error {
 	case !near && (err == nil && addr.IsLoopback() || name == "localhost" || strings.HasSuffix(name, ".localhost")):
 		return refuse("hostName %s is loopback, but the registration came from another machine", host)
 	}
-	if len(allowed) == 0 {
+	if hostAllowed(host, allowed) {
 		return nil
 	}
-	for _, a := range allowed {
-		if hostMatches(name, addr, strings.ToLower(a)) {
-			return nil
-		}
-	}
 	return &refusal{status: http.StatusForbidden, reason: fmt.Sprintf("hostName %s is not among registry.allowedHosts", host)}
+}
+
+// hostAllowed says whether host is among allowed, or those are not limited.
+func hostAllowed(host string, allowed []string) bool {
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	addr, _ := netip.ParseAddr(strings.Trim(name, "[]")) // no address matches no network
+	return len(allowed) == 0 || slices.ContainsFunc(allowed, func(a string) bool {
+		return hostMatches(name, addr.Unmap(), strings.ToLower(a))
+	})
 }
 
 // hostMatches compares with a name, "*.domain" (its subdomains) or a network.

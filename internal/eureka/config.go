@@ -177,9 +177,16 @@ func (c Config) Check() error {
 		return fmt.Errorf("registry.address %q is not loopback, and anyone could register there\n"+
 			"hint: set registry.auth.users or registry.auth.clientCertificates, or registry.insecure: true", c.ListenAddress())
 	}
-	for _, h := range c.AllowedHosts {
+	if err := checkAllowed(c.AllowedHosts); err != nil {
+		return fmt.Errorf("registry.allowedHosts %w", err)
+	}
+	return nil
+}
+
+func checkAllowed(hosts []string) error {
+	for _, h := range hosts {
 		if _, err := netip.ParsePrefix(h); h == "" || strings.Contains(h, "/") && err != nil {
-			return fmt.Errorf("registry.allowedHosts %q is neither a name, an address nor a network", h)
+			return fmt.Errorf("%q is neither a name, an address nor a network", h)
 		}
 	}
 	return nil

@@ -108,6 +108,10 @@ type Instance struct {
 	// something new to say. The greater was later. Neither is on the wire.
 	Order, UpOrder uint64
 
+	// External says that another registry has the instance. Where instances of a service disagree, the embedded
+	// registry's win.
+	External bool
+
 	hasDataCenter bool  // the document had a dataCenterInfo, perhaps without a name
 	problem       error // what was malformed in an instance read from another server; it is then not used
 }

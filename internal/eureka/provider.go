@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
-// Source is where a Provider reads instances: the embedded Registry.
+// Source is where a Provider reads instances: the embedded Registry, a Cluster, or both Merged.
 type Source interface {
 	// Instances is an immutable snapshot, instances of one application together, in the order of
 	// their first registration.
@@ -185,7 +185,7 @@ type remembered struct {
 func (m *memory) update(snapshot []*Instance, now time.Time) (all []route.Route, next time.Duration) {
 	groups := make(map[string][]*Instance)
 	for _, in := range snapshot {
-		if id := in.ServiceID(); !m.provider.ignored(id) {
+		if id := in.ServiceID(); !m.provider.ignored(id) && !in.isSibling() {
 			groups[id] = append(groups[id], in)
 		}
 	}

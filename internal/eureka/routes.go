@@ -152,16 +152,17 @@ func Endpoints(instances []*Instance, id string) (specs []upstream.Spec, known b
 	return specs, len(own) > 0
 }
 
-// rank orders instances so that the last one wins: those that are not UP first, then by when they
-// registered UP.
+// rank orders instances so that the last one wins: those that are not UP first, then those of other registries, then by
+// when they registered UP.
 func rank(a, b *Instance) int {
-	up := func(in *Instance) int {
-		if in.Status == Up {
+	number := func(yes bool) int {
+		if yes {
 			return 1
 		}
 		return 0
 	}
-	return cmp.Or(cmp.Compare(up(a), up(b)), cmp.Compare(a.UpOrder, b.UpOrder))
+	return cmp.Or(cmp.Compare(number(a.Status == Up), number(b.Status == Up)), cmp.Compare(number(!a.External), number(!b.External)),
+		cmp.Compare(a.UpOrder, b.UpOrder))
 }
 
 // publicID is the service's id in paths: apiml.service.apimlId of the instance that wins, else id.

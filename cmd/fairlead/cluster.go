@@ -1,0 +1,68 @@
+package main
+
+import (
+	"cmp"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"github.com/fairlead-gateway/fairlead/internal/config"
+	"github.com/fairlead-gateway/fairlead/internal/eureka"
+)
+
+// openCluster makes the reader of the Eureka cluster that c names.
+func openCluster(c *config.Config, log *slog.Logger) (*eureka.Cluster, error) {
+	options, err := c.Eureka.Options(c.Upstream.TLS, log)
+	if err != nil {
+		return nil, c.ErrorAt("eureka", err, "")
+	}
+	cluster, err := eureka.NewCluster(c.Eureka, options, log)
+	if err != nil {
+		return nil, c.ErrorAt("eureka", err, "")
+	}
+	return cluster, nil
+}
+
+// announce has the cluster know this gateway: at its first listener with TLS, else at its first one.
+func (g *gateway) announce() {
+	c := g.started
+	if !c.Eureka.Registers() {
+		return
+	}
+	at, secure := "", false
+	for i, l := range c.Gateway.ListenersOrDefault() {
+		if i == 0 || l.TLS != nil && !secure {
+			at, secure = l.Name, l.TLS != nil
+		}
+	}
+	for _, b := range g.server.Bound() {
+		if b.Name != at {
+			continue
+		}
+		if host, text, err := net.SplitHostPort(b.Address); err == nil {
+			port, _ := strconv.Atoi(text) // it was listened on
+			if ip, err := netip.ParseAddr(host); err != nil || ip.IsUnspecified() {
+				host = ""
+			}
+			g.cluster.Announce(eureka.GatewayInstance(cmp.Or(c.Eureka.HostName, host), port, secure, buildVersion().Version, c.Eureka.ServiceURLs[0]))
+			return
+		}
+	}
+}
+
+// instances reads all registries; nil: there is none.
+func (g *gateway) instances() func() []*eureka.Instance {
+	if g.source == nil {
+		return nil
+	}
+	return g.source.Instances
+}
+
+// clusterStatus reads how the cluster fares; nil: there is none.
+func (g *gateway) clusterStatus() func() eureka.ClusterStatus {
+	if g.cluster == nil {
+		return nil
+	}
+	return g.cluster.Status
+}
