@@ -122,13 +122,13 @@ func failed(err error, target, serviceID string) *failure {
 		return deniedFailure(denied, target)
 	case errors.Is(err, upstream.ErrNoEndpoint):
 		return &failure{
-			status: http.StatusServiceUnavailable, cause: "no instance",
+			status: http.StatusServiceUnavailable, cause: "no instance", detail: "No endpoint of the service takes requests.",
 			message: ErrorMessage("ZWEAG710E", "org.zowe.apiml.gateway.loadBalancerDoesNotHaveAvailableServer", "Load balancer does not have available server for client: %s", serviceID),
 			code:    websocket.ServiceRestart, reason: "Requested service " + serviceID + " does not have available instance",
 		}
 	case errors.Is(err, upstream.ErrNoHealthy):
 		return &failure{
-			status: http.StatusServiceUnavailable, cause: err.Error(),
+			status: http.StatusServiceUnavailable, cause: err.Error(), detail: "No endpoint of the service is healthy.",
 			message: ErrorMessage("ZWEAG710E", "org.zowe.apiml.gateway.loadBalancerDoesNotHaveAvailableServer", "Load balancer does not have available server for client: %s: %s", serviceID, err.Error()),
 			code:    websocket.ServiceRestart, reason: "Requested service " + serviceID + " does not have available instance: " + err.Error(),
 		}
@@ -140,13 +140,13 @@ func failed(err error, target, serviceID string) *failure {
 		return overLimit("connections")
 	case timeout:
 		return &failure{
-			status: http.StatusGatewayTimeout, cause: "timeout: " + err.Error(),
+			status: http.StatusGatewayTimeout, cause: "timeout: " + err.Error(), detail: "The service did not answer in time.",
 			message: ErrorMessage("ZWEAM700E", "org.zowe.apiml.common.serviceTimeout", "No response received within the allowed time: %s", "the service did not answer in time"),
 			code:    websocket.Internal, reason: "Connection timed out: the service did not answer in time",
 		}
 	case errors.As(err, &dial) && dial.Op == "tls":
 		return &failure{
-			status: http.StatusBadGateway, cause: err.Error(),
+			status: http.StatusBadGateway, cause: err.Error(), detail: "The TLS handshake with the service failed.",
 			message: ErrorMessage("ZWEAM511E", "org.zowe.apiml.common.tlsError", "There was a TLS request error accessing the URL '%s': '%s'", target, "TLS handshake with the service failed"),
 			code:    websocket.Internal, reason: "TLS handshake with the service failed",
 		}
@@ -156,13 +156,13 @@ func failed(err error, target, serviceID string) *failure {
 			why = "Unknown host"
 		}
 		return &failure{
-			status: http.StatusBadGateway, cause: err.Error(),
+			status: http.StatusBadGateway, cause: err.Error(), detail: "The service could not be reached.",
 			message: ErrorMessage("ZWEAG708E", "org.zowe.apiml.gateway.connectionRefused", "The request to the URL '%s' failed after retrying on all known service instances. Caused by: %s", target, why),
 			code:    websocket.Internal, reason: why,
 		}
 	default:
 		return &failure{
-			status: http.StatusBadGateway, cause: err.Error(),
+			status: http.StatusBadGateway, cause: err.Error(), detail: "The connection to the service was lost, or its answer could not be read.",
 			message: ErrorMessage("ZWEAM701E", "org.zowe.apiml.common.serviceError", "The request to the URL '%s' has failed: %s caused by: %s", target, "the service's answer could not be read", "connection lost"),
 			code:    websocket.Internal, reason: "Connection to the service was lost during the handshake",
 		}
@@ -198,14 +198,14 @@ func methodNotAllowed() Message {
 
 func badRequest(why string) *failure {
 	return &failure{
-		status: http.StatusBadRequest, cause: "bad request: " + why, http: true,
+		status: http.StatusBadRequest, cause: "bad request: " + why, http: true, detail: "The request is not valid: " + why,
 		message: ErrorMessage("ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: %s", why),
 	}
 }
 
 func notFound(target string) *failure {
 	return &failure{
-		status: http.StatusNotFound, cause: "no route", http: true,
+		status: http.StatusNotFound, cause: "no route", http: true, detail: "No route for " + target,
 		message: ErrorMessage("ZWEAM104E", "org.zowe.apiml.common.endPointNotFound", "The endpoint you are looking for '%s' could not be located", target),
 	}
 }
@@ -216,11 +216,14 @@ func deniedFailure(e *auth.Error, target string) *failure {
 	switch {
 	case e.Status == http.StatusUnauthorized && e.Reason == auth.NoCredentials:
 		f.fields.Add("WWW-Authenticate", e.Challenge)
+		f.detail = "Authentication is required."
 		f.message = ErrorMessage("ZWEAG105E", "org.zowe.apiml.security.authRequired", "Authentication is required for URL '%s'", target)
 	case e.Status == http.StatusUnauthorized:
 		f.fields.Add("WWW-Authenticate", e.Challenge)
+		f.detail = "The user name or the password is not valid."
 		f.message = ErrorMessage("ZWEAG120E", "org.zowe.apiml.security.login.invalidCredentials", "Invalid username or password for URL '%s'", target)
 	case e.Status == http.StatusForbidden:
+		f.detail = "The user may not do this."
 		f.message = ErrorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "The service accepted the authentication of the user but the user does not have access right to the resource.")
 	default:
 		f.code, f.reason = websocket.TryAgain, "Authentication is not available"

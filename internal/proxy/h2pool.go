@@ -3,7 +3,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"slices"
@@ -66,9 +65,6 @@ type h2Dial struct {
 
 type h2DialKey struct{}
 
-// errH2Conns is a service for which no further connection is opened.
-var errH2Conns = errors.New("too many connections over HTTP/2 to the endpoint")
-
 // GetClientConn implements http2.ClientConnPool.
 func (p *h2Pool) GetClientConn(r *http.Request, _ string) (*http2.ClientConn, error) {
 	ctx := r.Context()
@@ -103,7 +99,7 @@ func (p *h2Pool) take(key h2Key) (cc *http2.ClientConn, wait chan struct{}, err 
 		return nil, wait, nil
 	}
 	if len(list) >= maxH2Conns {
-		return nil, nil, errH2Conns
+		return nil, nil, overLimit("connections")
 	}
 	p.dials[key] = make(chan struct{})
 	return nil, nil, nil

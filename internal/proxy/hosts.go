@@ -26,7 +26,7 @@ func (s *Server) serveProgrammed(x *exchange, upgrade bool) {
 func (x *exchange) findHost() *failure {
 	x.listener = x.conn.listener.dynamic.find(x.table).at
 	if x.listener == nil { // it is being closed
-		return noRule(x.target)
+		return notFound(x.target)
 	}
 	if !x.origin.trusted && strings.LastIndexByte(x.origin.host, ':') <= strings.LastIndexByte(x.origin.host, ']') {
 		x.origin.port = strconv.Itoa(int(x.listener.Port)) // the client has named none
@@ -34,7 +34,7 @@ func (x *exchange) findHost() *failure {
 	x.hostname = bareHost(x.request.Host)
 	host := x.listener.Host(x.hostname)
 	if host == nil {
-		return noRule(x.target)
+		return notFound(x.target)
 	}
 	if a := x.conn.admission; a != nil && (x.listener.Host(a.serverName) != host || !a.holds(host)) {
 		return misdirected(x.target)

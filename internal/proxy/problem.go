@@ -101,13 +101,6 @@ func grpcMessage(s string) string {
 	return b.String()
 }
 
-// noRule is a request that no rule of the host takes.
-func noRule(target string) *failure {
-	f := notFound(target)
-	f.detail = "No route for " + target
-	return f
-}
-
 // noBackend is a rule that cannot be followed, or a backend of it.
 func noBackend(why string) *failure {
 	return &failure{status: http.StatusInternalServerError, cause: "rule: " + why, http: true, detail: "The route leads nowhere: its configuration is not valid."}

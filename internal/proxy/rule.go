@@ -38,7 +38,7 @@ func (s *Server) serveRuleSession(x *exchange) {
 // answer: a redirect, or that to a preflight.
 func (s *Server) enterRule(x *exchange) (checked bool, err error) {
 	if !x.findRule() {
-		return false, noRule(x.target)
+		return false, notFound(x.target)
 	}
 	if err := x.filter(x.to.Filters); err != nil {
 		return false, err

@@ -381,6 +381,9 @@ func TestRuleCORS(t *testing.T) {
 			if resp.StatusCode != c.status || (body == "reached") != (c.status == 200) {
 				t.Errorf("%+v: %d %q", c, resp.StatusCode, body)
 			}
+			if varies := strings.Contains(strings.Join(resp.Header.Values("Vary"), ","), "Origin"); varies != (c.path != "/any") && resp.StatusCode != 403 {
+				t.Errorf("%+v: Vary: %q", c, resp.Header.Values("Vary"))
+			}
 		})
 	}
 	if _, _, head := talkTo(t, addr, handshake("/ws", "a", "Origin: https://elsewhere.test")); !strings.HasPrefix(head, "HTTP/1.1 101 ") ||

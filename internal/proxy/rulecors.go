@@ -20,6 +20,7 @@ func (x *exchange) shareByRule(c *route.CORS) error {
 	x.ruled = true
 	origin := fields.Get("Origin")
 	if origin == "" {
+		x.sharing = varying(c)
 		return nil
 	}
 	preflight := x.request.Method == http.MethodOptions && fields.Has("Access-Control-Request-Method")
@@ -29,6 +30,7 @@ func (x *exchange) shareByRule(c *route.CORS) error {
 			f.detail = "The Origin is not allowed for this route."
 			return f
 		}
+		x.sharing = varying(c)
 		return nil
 	}
 	x.sharing = sharing(c, origin)
@@ -49,7 +51,7 @@ func (x *exchange) shareByRule(c *route.CORS) error {
 // sharing is what every answer to a page of that origin, which is allowed, says.
 func sharing(c *route.CORS, origin string) http1.Fields {
 	var fields http1.Fields
-	if c.AllowCredentials || c.AllowOrigins[0] != "*" {
+	if varies(c) {
 		fields.Add("Access-Control-Allow-Origin", origin)
 		fields.Add("Vary", "Origin")
 	} else {
@@ -62,6 +64,19 @@ func sharing(c *route.CORS, origin string) http1.Fields {
 		fields.Add("Access-Control-Expose-Headers", exposed)
 	}
 	return fields
+}
+
+// varies tells whether answers differ by the origin that asks.
+func varies(c *route.CORS) bool {
+	return c.AllowCredentials || len(c.AllowOrigins) != 1 || c.AllowOrigins[0] != "*"
+}
+
+// varying is what the answer to a page that may not read it says, for caches: another page may.
+func varying(c *route.CORS) http1.Fields {
+	if !varies(c) {
+		return nil
+	}
+	return http1.Fields{{Name: "Vary", Value: "Origin"}}
 }
 
 // addAllowed adds a list; of "*" what was asked for, since that word means itself beside credentials and has exceptions
