@@ -351,15 +351,18 @@ func (s *Server) abandon(x *exchange, ss *Session, up *upstreamConn, client net.
 }
 
 // Lost implements relay.Owner: what the client is told when its endpoint is gone.
-func (ss *Session) Lost(_ *relay.Session, why string) relay.Verdict {
+func (ss *Session) Lost(_ *relay.Session, loss relay.Loss) relay.Verdict {
 	switch {
-	case why == causeUnhealthy:
+	case loss.Cause == causeUnhealthy:
 		return relay.Verdict{Code: websocket.ServiceRestart, Reason: "The service instance does not answer"}
-	case why == causeDrain || ss.endpoint.Load().Leaving():
+	case loss.Cause == causeDrain || ss.endpoint.Load().Leaving():
 		return relay.Verdict{Code: websocket.ServiceRestart, Reason: "The service instance is going away"}
 	}
 	return relay.Verdict{Code: websocket.Internal, Reason: "Connection to the service was lost"}
 }
+
+// Moved implements relay.Owner. Lost asks for no move.
+func (ss *Session) Moved(*relay.Session, uint32, bool) {}
 
 // Done implements relay.Owner: the last thing that happens to a session, and its one line
 // in the access log.

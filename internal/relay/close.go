@@ -29,9 +29,15 @@ func (s *Session) control(x *side, frame []byte) bool {
 	var buf [websocket.MaxControl]byte
 	switch x.cur.Opcode() {
 	case websocket.OpClose:
+		if l := s.link; l != nil && x == &s.client && l.move != nil && l.move.next.Stream != nil && s.up.has(flagHold) {
+			s.swap() // so that it goes where what the client said before it goes
+		}
 		code, reason, err := websocket.ParseClose(websocket.AppendPayload(buf[:0], frame))
 		if err != nil {
 			s.broke(x, err)
+			return false
+		}
+		if s.link != nil && x == &s.up && s.closes(code, reason) {
 			return false
 		}
 		x.set(flagCloseIn)
@@ -42,6 +48,10 @@ func (s *Session) control(x *side, frame []byte) bool {
 		}
 		s.code(code, reason)
 		s.bound(false)
+		if y.has(flagGone) {
+			s.say(x, 0, "") // in the middle of a move: there is no other to answer it
+			return false
+		}
 		if y.has(flagShut) {
 			return false
 		}
@@ -49,6 +59,9 @@ func (s *Session) control(x *side, frame []byte) bool {
 		return true
 	case websocket.OpPing:
 		if y.has(flagShut) {
+			return false
+		}
+		if l := s.link; l != nil && l.control(x, websocket.OpPing, websocket.AppendPayload(buf[:0], frame)) {
 			return false
 		}
 		if s.policy.Ping > 0 && !y.has(flagOwing) {
@@ -68,6 +81,9 @@ func (s *Session) control(x *side, frame []byte) bool {
 		x.clear(flagOwing)
 		if x.has(flagPinging) {
 			x.cold().pingAt = s.now()
+		}
+		if l := s.link; l != nil && l.control(x, websocket.OpPong, websocket.AppendPayload(buf[:0], frame)) {
+			return false
 		}
 		return !y.has(flagShut)
 	}
@@ -102,10 +118,9 @@ func (s *Session) broke(x *side, err error) {
 	s.bound(true)
 }
 
-// detach begins the end with the upstream: it is told that the gateway goes, the client what the owner says.
-func (s *Session) detach(cause string) {
+// depart begins the end with the upstream: it is told that the gateway goes, the client what v says.
+func (s *Session) depart(cause string, v Verdict) {
 	s.blame(Gateway, cause)
-	v := s.verdict(cause)
 	s.client.set(flagPolite)
 	s.up.set(flagPolite)
 	s.say(&s.client, v.Code, v.Reason)
@@ -113,19 +128,19 @@ func (s *Session) detach(cause string) {
 	s.bound(true)
 }
 
-// verdict asks the owner what the client is to be told.
-func (s *Session) verdict(why string) Verdict {
-	v := s.owner.Lost(s, why)
-	if !v.Code.Valid() {
-		v.Code = websocket.Internal
-	}
-	return v
-}
-
 // ended is the end of what comes from x: lost if the connection failed, else FIN. why overrides the cause.
 func (s *Session) ended(x *side, lost bool, why string) {
 	if x.has(flagEOF) {
 		return
+	}
+	lost = lost || x.has(flagDead)
+	var v *Verdict // what the owner has said already
+	var tails int
+	if s.link != nil {
+		goesOn := false
+		if goesOn, v, tails = s.endedMovable(x, lost, why); goesOn {
+			return
+		}
 	}
 	y := x.peer()
 	cut := y.inFrame() // that frame will never end
@@ -135,8 +150,7 @@ func (s *Session) ended(x *side, lost bool, why string) {
 	x.clear(flagReadable | flagEarly)
 	x.set(flagEOF)
 	y.clear(flagPolite) // its message will not come to its end
-	lost = lost || x.has(flagDead)
-	undelivered := len(x.cur.Held())
+	undelivered := len(x.cur.Held()) + tails
 	handshake := x.has(flagCloseIn | flagCloseOut | flagWantClose) // the end had begun for x
 	if lost {
 		x.set(flagLost)
@@ -154,7 +168,7 @@ func (s *Session) ended(x *side, lost bool, why string) {
 	case client:
 		s.clientEnded(half, why)
 	default:
-		s.upstreamEnded(why)
+		s.upstreamEnded(why, v)
 	}
 	s.discard(undelivered)
 }
@@ -163,6 +177,13 @@ func (s *Session) ended(x *side, lost bool, why string) {
 func (s *Session) clientEnded(half bool, why string) {
 	c, u := &s.client, &s.up
 	switch {
+	case u.has(flagGone) && s.phase == open: // in the middle of a move
+		if half {
+			s.blame(Client, CauseClientFIN)
+			c.set(flagShut | flagWantFIN)
+		} else {
+			s.blame(Client, CauseClientLost)
+		}
 	case u.has(flagGone):
 	case u.has(flagEOF): // it went first; its own Close may still be unanswered
 		if u.has(flagCloseIn) {
@@ -194,7 +215,7 @@ func (s *Session) clientEnded(half bool, why string) {
 }
 
 // upstreamEnded tells the client that its upstream is gone, unless one of them has said goodbye before.
-func (s *Session) upstreamEnded(why string) {
+func (s *Session) upstreamEnded(why string, v *Verdict) {
 	c, u := &s.client, &s.up
 	if !u.has(flagCloseIn) {
 		u.release()
@@ -210,7 +231,10 @@ func (s *Session) upstreamEnded(why string) {
 			why = CauseLost
 		}
 		s.blame(Upstream, why)
-		v := s.verdict(why)
+		if v == nil {
+			now := s.ask(&Loss{Cause: why})
+			v = &now
+		}
 		s.say(c, v.Code, v.Reason)
 	}
 	s.bound(u.has(flagLost) || !u.has(flagCloseIn))
@@ -251,6 +275,9 @@ func (x *side) release() {
 
 // die is a write that failed. What x sent before is still read: the kernel has kept it.
 func (x *side) die() {
+	if x == &x.s.up && x.s.link != nil && x.s.dies() {
+		return
+	}
 	x.s.result().Discarded += int64(x.waiting())
 	x.drop()
 	x.set(flagDead | flagShut)
@@ -292,6 +319,9 @@ func (s *Session) code(code websocket.Code, reason string) {
 
 // bound gives the end its deadline. hard: nothing moves it any more.
 func (s *Session) bound(hard bool) {
+	if s.link != nil {
+		s.fix()
+	}
 	if s.phase > closing || s.phase == closing && (s.hard || !hard) {
 		return
 	}
@@ -427,6 +457,9 @@ func (s *Session) expire() {
 func (s *Session) finish() {
 	s.phase = ended
 	s.timer.Stop()
+	if s.link != nil {
+		s.link.end()
+	}
 	s.count()
 	r := s.result()
 	switch {

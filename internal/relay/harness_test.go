@@ -63,11 +63,13 @@ type owner struct {
 	done    chan relay.Result
 }
 
-func (o *owner) Lost(_ *relay.Session, why string) relay.Verdict {
+func (o *owner) Lost(_ *relay.Session, loss relay.Loss) relay.Verdict {
 	o.lost.Add(1)
-	o.why = why
+	o.why = loss.Cause
 	return o.verdict
 }
+
+func (o *owner) Moved(*relay.Session, uint32, bool) {}
 
 func (o *owner) Done(_ *relay.Session, r *relay.Result) {
 	if o.calls.Add(1) > 1 {
@@ -106,6 +108,7 @@ type rigOptions struct {
 	smallBuffers           bool
 	engine                 *loop.Engine      // nil: that of all tests
 	done                   chan relay.Result // nil: one of its own
+	by                     *mover            // nil: an owner that never moves
 }
 
 func newRig(t testing.TB, o rigOptions) *rig {
@@ -130,7 +133,11 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	if o.done != nil {
 		r.owner.done = o.done
 	}
-	r.session = relay.Start(l, client, up, &o.policy, r.owner)
+	var by relay.Owner = r.owner
+	if o.by != nil {
+		r.owner, by = &o.by.owner, o.by
+	}
+	r.session = relay.Start(l, client, up, &o.policy, by)
 	t.Cleanup(func() {
 		_ = cOuter.Close()
 		_ = uOuter.Close()

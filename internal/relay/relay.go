@@ -39,6 +39,14 @@ type Policy struct {
 	Pong time.Duration
 
 	CloseTimeout time.Duration // bounds every step of an end; 0: 5s
+
+	// Hold makes the session one that can move to another upstream. It bounds, in bytes: the start of a message that is held
+	// in each direction until the rest is there, the client messages that are kept in case they have to be sent again, and
+	// what waits for another upstream. 0: the session cannot move.
+	Hold int
+	// Replay keeps each client message until it is answered, the k-th by the k-th message of the upstream, and sends the
+	// others again after a move (at least once). Without it only those are sent again that did not arrive (at most once).
+	Replay bool
 }
 
 func (p *Policy) stall() time.Duration {
@@ -99,6 +107,7 @@ const (
 	CauseProtocol   = "protocol error"
 	CauseSlow       = "slow reader"
 	CauseHeld       = "slow reader, memory short" // the loop held too much, and nobody owed it more
+	CauseClosed     = "upstream closing"          // upstream sent a Close 1001 or 1012
 )
 
 // Stats are the counters of a session. In is from the client, out is to the client; bytes are those of whole frames,
@@ -108,7 +117,13 @@ type Stats struct {
 	FramesIn, FramesOut     int64
 	MessagesIn, MessagesOut int64
 	LastActivity            time.Time // when the last byte of either peer was read; before the first, the time of Start
-	Held                    int64     // bytes that wait in this process for a slow reader
+	Held                    int64     // bytes that wait in this process for a slow reader, or for another upstream
+	Moves                   int       // how often another upstream took over
+	// Uncertain counts the client messages that went to an upstream which was lost before it was known to have answered
+	// them, and were not sent again. An upstream is taken to answer one message with one.
+	Uncertain int
+	// Overflows is how often, with Replay, more was unanswered than Hold: until that was answered a loss ended the session.
+	Overflows int
 }
 
 // A Result says how a session ended.
@@ -121,18 +136,41 @@ type Result struct {
 	Discarded int64 // bytes received that nobody could be given, because the end had begun or the other side was lost
 }
 
-// A Verdict is what a client is told when its upstream went without a Close.
+// A Loss is what an Owner is asked about: a session that has lost its upstream, or is to leave it.
+type Loss struct {
+	Epoch uint32 // names this Loss for Resume, GiveUp and Moved
+	// Cause is CauseLost, CausePong, CauseSlow, CauseHeld, CauseClosed, or what Detach was given.
+	Cause    string
+	Code     websocket.Code // with CauseClosed: 1001 or 1012
+	Reason   string
+	Planned  bool // by Detach: the upstream is still there
+	Movable  bool // the session can go on with another upstream
+	Answered bool // the upstream has sent at least one message
+	Waiting  int  // bytes of the client that wait for the answer
+}
+
+// A Verdict is what becomes of a session that has lost its upstream.
 type Verdict struct {
-	Code   websocket.Code // 0: 1011
+	// Wait keeps the client and waits so long for Resume or GiveUp; what follows is for when neither comes. 0, or a Loss
+	// that is not Movable: do it now.
+	Wait time.Duration
+	// Stay goes on with the upstream that is there, if the Loss is Planned. Else:
+	Stay bool
+	// Code and Reason are what the client is told; 0: 1011. A client whose upstream has sent a Close is told what that says.
+	Code   websocket.Code
 	Reason string
 }
 
-// An Owner is told what happens to its session. Both methods run on the loop and must not block.
+// An Owner is told what happens to its session. All methods run on the loop and must not block, nor call Resume.
 type Owner interface {
-	// Lost is called at most once, when the upstream went without a Close, or is left by Detach, and the client still
-	// waits for one. why is CauseLost, CausePong, CauseSlow, CauseHeld, or what Detach was given.
-	Lost(s *Session, why string) Verdict
-	// Done is called exactly once, last: the session has given both streams back and holds nothing any more. It never
+	// Lost is called when the upstream went without a Close, when a session that can move is sent a Close 1001 or 1012 by
+	// it, and for Detach. It is not called while the owner waits, and not when the end has begun.
+	Lost(s *Session, loss Loss) Verdict
+	// Moved is called once for each Lost that was answered by a Wait. ok: the upstream of Resume has taken over; the one
+	// before may take CloseTimeout more to be gone. Else the move is over for another reason: GiveUp, the Wait, or the
+	// end of the session. A stream that Resume has taken is given back by the session in any case.
+	Moved(s *Session, epoch uint32, ok bool)
+	// Done is called exactly once, last: the session has given its streams back and holds nothing any more. It never
 	// runs inside Start or Close. r is valid until it returns.
 	Done(s *Session, r *Result)
 }

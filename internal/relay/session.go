@@ -23,6 +23,11 @@ type Session struct {
 
 	client, up side
 
+	link      *link        // nil: it cannot move
+	moves     atomic.Int32 // these are read by any goroutine
+	uncertain atomic.Int32
+	overflows atomic.Int32
+
 	owner    Owner
 	timer    loop.Timer
 	started  time.Duration
@@ -45,9 +50,18 @@ func Start(l *loop.Loop, client, upstream Side, p *Policy, o Owner) *Session {
 	s.timer.Init(l, &s.client)
 	s.client.init(s, Client, client)
 	s.up.init(s, Upstream, upstream)
+	if p.Hold > 0 {
+		s.link = &link{s: s}
+		s.link.judge()
+		s.client.set(flagHold)
+		s.up.set(flagHold)
+	}
 	l.Post(s.begin)
 	return s
 }
+
+// Loop is where the session lives.
+func (s *Session) Loop() *loop.Loop { return s.timer.Loop() }
 
 func (s *Session) loop() *loop.Loop { return s.timer.Loop() }
 
@@ -69,13 +83,16 @@ func (s *Session) Close(code websocket.Code, reason, cause string) {
 	})
 }
 
-// Detach has the session leave its upstream, each way at the end of a message, or within CloseTimeout at the end of a
-// frame. The owner is asked through Lost what the client is told; the upstream is told 1001. cause is what the owner
-// will be told and the Result will say. If the end has begun already, nothing happens. Any goroutine.
+// Detach has the session leave its upstream. The owner is asked through Lost once the client is between two messages, or after
+// CloseTimeout. If it finds another upstream, that takes over without a message being lost or repeated: what the client
+// says waits until the old one has answered what it was sent (for at most a second), was told 1001, and has said the rest (for
+// at most CloseTimeout). Else the session ends, unless it is to Stay: each way at the end of a message, or within CloseTimeout
+// at the end of a frame, the upstream is told 1001, the client what the owner says. cause is what the owner will be told, and
+// what the Result says then. If a move is under way or the end has begun, nothing happens. Any goroutine.
 func (s *Session) Detach(cause string) {
 	s.loop().Post(func() {
 		if s.phase == open {
-			s.detach(cause)
+			s.leave(cause)
 			s.turn()
 		}
 	})
@@ -115,6 +132,9 @@ func (s *Session) Stats(into *Stats) {
 		MessagesOut:  s.up.messages.Load(),
 		LastActivity: s.loop().Date(time.Duration(max(s.client.lastRead.Load(), s.up.lastRead.Load()))),
 		Held:         int64(s.held.Load()),
+		Moves:        int(s.moves.Load()),
+		Uncertain:    int(s.uncertain.Load()),
+		Overflows:    int(s.overflows.Load()),
 	}
 	into.FramesIn = into.MessagesIn + s.client.parts.Load()
 	into.FramesOut = into.MessagesOut + s.up.parts.Load()
@@ -129,7 +149,11 @@ func (s *Session) begin() {
 		s.nextPing = now + every
 	}
 	s.client.stream.Handle(&s.client)
-	s.up.stream.Handle(&s.up)
+	if s.link != nil {
+		s.up.stream.Handle(s.link)
+	} else {
+		s.up.stream.Handle(&s.up)
+	}
 	s.turn()
 }
 
@@ -173,14 +197,14 @@ func (s *Session) turn() {
 			break
 		}
 		if n == readsPerTurn {
-			if !s.more {
-				s.more = true
-				s.loop().Again(&s.client)
-			}
+			s.again()
 			break
 		}
 	}
-	if s.phase != open || s.any(flagWantClose|flagWantPing) {
+	if s.link != nil {
+		s.advance()
+	}
+	if s.phase != open || s.any(flagWantClose|flagWantPing|flagWantPong) {
 		if s.settle(); s.phase == ended {
 			return
 		}
@@ -194,11 +218,22 @@ func (s *Session) turn() {
 	}
 }
 
+// again has the session take another turn.
+func (s *Session) again() {
+	if !s.more {
+		s.more = true
+		s.loop().Again(&s.client)
+	}
+}
+
 // count notes how many bytes wait.
 func (s *Session) count() {
 	held := 0
 	if s.phase != ended {
 		held = s.client.queued() + s.up.queued()
+		if s.link != nil {
+			held += s.link.held()
+		}
 	}
 	if int32(held) != s.held.Load() {
 		s.held.Store(int32(held))
@@ -210,6 +245,16 @@ func (s *Session) count() {
 func (s *Session) evict() {
 	if s.held.Load() == 0 {
 		return // meanwhile all was taken
+	}
+	if l := s.link; l != nil {
+		if l.shed() {
+			return
+		}
+		if l.move != nil && l.move.step == stepGone {
+			s.blame(Gateway, CauseHeld)
+			s.fail(l.move.verdict)
+			return
+		}
 	}
 	x := &s.client
 	if s.up.queued() > x.queued() {

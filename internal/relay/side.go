@@ -66,7 +66,13 @@ func (x *side) pull() bool {
 		return false
 	}
 	buf := x.s.loop().Buffer()
-	n, err := x.read(buf[websocket.MaxHeld:]) // before it is room for the start of a unit that came earlier
+	p := buf[websocket.MaxHeld:] // before it is room for the start of a unit that came earlier
+	if x.s.link != nil {
+		if p = p[:x.room(len(p))]; len(p) == 0 {
+			return false
+		}
+	}
+	n, err := x.read(p)
 	if n > 0 {
 		x.lastRead.Store(int64(x.s.now()))
 		if x.has(flagBroken) {
@@ -76,7 +82,7 @@ func (x *side) pull() bool {
 		}
 	}
 	switch {
-	case err == nil:
+	case err == nil || x.has(flagGone):
 	case err == loop.ErrAgain: //nolint:errorlint // it is promised as it is
 		x.clear(flagReadable)
 	case errors.Is(err, io.EOF):
@@ -108,12 +114,13 @@ func (x *side) walk(buf []byte, off, n int) {
 	held := x.cur.Held()
 	run := off - copy(buf[off-len(held):], held) // start of what is not passed on yet
 	unit, pos, end := run, off, off+n            // start of the current unit; next byte for the cursor
+	whole := run                                 // end of the last message, or of a control frame behind it
 	var messages, parts int64
 	alive := false
 	for pos < end {
 		kind, n, err := x.cur.Next(buf[pos:end])
 		if err != nil {
-			x.forward(buf[run:unit])
+			x.forward(buf[run:unit], whole-run)
 			run = unit
 			s.broke(x, err)
 			s.discard(end - unit)
@@ -133,6 +140,10 @@ func (x *side) walk(buf []byte, off, n int) {
 			}
 			alive = true
 		case websocket.Control:
+			if s.link != nil && x.cur.Opcode() == websocket.OpClose {
+				x.forward(buf[run:unit], whole-run) // so that it is known where the peer stands
+				run = unit
+			}
 			keep = s.control(x, buf[unit:pos])
 			alive = alive || keep && !s.policy.IdleMessages
 		default:
@@ -140,28 +151,35 @@ func (x *side) walk(buf []byte, off, n int) {
 		}
 		switch {
 		case !keep:
-			x.forward(buf[run:unit])
+			x.forward(buf[run:unit], whole-run)
 			s.discard(pos - unit)
 			run = pos
 		case x.cur.Left() == 0: // a frame has passed
 			if kind != websocket.Control && x.cur.AtMessage() {
 				messages++
+				whole = pos
+				if s.link != nil && x.message(buf[run:pos]) {
+					run = pos
+				}
 			} else {
 				parts++
+				if !x.cur.InMessage() {
+					whole = pos
+				}
 			}
 		}
 		unit = pos
-		if x.has(flagBroken) { // by the payload of a Close
+		if x.has(flagBroken | flagGone) { // by a Close
 			s.discard(end - pos)
 			break
 		}
-		if y.has(flagWantClose|flagWantPing) && x.cur.Left() == 0 {
-			x.forward(buf[run:pos])
+		if y.has(flagWantClose|flagWantPing|flagWantPong) && x.cur.Left() == 0 {
+			x.forward(buf[run:pos], whole-run)
 			run = pos
 			y.speak()
 		}
 	}
-	x.forward(buf[run:unit])
+	x.forward(buf[run:unit], whole-run)
 	if messages > 0 {
 		x.messages.Store(x.messages.Load() + messages)
 	}
@@ -173,11 +191,18 @@ func (x *side) walk(buf []byte, off, n int) {
 	}
 }
 
-// forward gives p, which came from x, to its peer.
-func (x *side) forward(p []byte) {
-	if len(p) == 0 {
-		return
+// forward gives p, which came from x, to its peer. Its first whole bytes end a message.
+func (x *side) forward(p []byte, whole int) {
+	switch {
+	case len(p) == 0:
+	case x.has(flagHold):
+		x.hold(p, whole)
+	default:
+		x.pass(p)
 	}
+}
+
+func (x *side) pass(p []byte) {
 	x.bytes.Store(x.bytes.Load() + int64(len(p)))
 	x.peer().send(p)
 }
@@ -191,6 +216,21 @@ func (s *Session) discard(n int) {
 
 // send writes p to x, behind what waits already. p is copied if it cannot go at once.
 func (x *side) send(p []byte) {
+	if l := x.s.link; l != nil && x == &x.s.up && l.take(p, false) {
+		return
+	}
+	x.emit(p)
+}
+
+// sendOwn is send for a frame of the gateway.
+func (x *side) sendOwn(p []byte) {
+	if l := x.s.link; l != nil && x == &x.s.up && !l.fixed && l.keep != nil {
+		l.record(p, true, l.parked())
+	}
+	x.emit(p)
+}
+
+func (x *side) emit(p []byte) {
 	if x.has(flagGone | flagDead) {
 		x.s.discard(len(p))
 		return
@@ -312,28 +352,34 @@ func (x *side) progress(c *coldSide) int64 {
 // inFrame reports whether x has been sent a part of a frame, so that nothing may be put in.
 func (x *side) inFrame() bool {
 	y := x.peer()
-	return y.has(flagPassing) && y.cur.Left() > 0
+	return y.state&(flagPassing|flagHold) == flagPassing && y.cur.Left() > 0
 }
 
 // inMessage reports whether x has been sent a part of a message.
 func (x *side) inMessage() bool {
 	y := x.peer()
-	return y.has(flagPassing) && y.cur.InMessage()
+	return y.state&(flagPassing|flagHold) == flagPassing && y.cur.InMessage()
 }
 
 // speak sends x what the gateway itself has to say, if it stands between two frames.
 func (x *side) speak() {
-	if !x.has(flagWantClose | flagWantPing) {
+	if !x.has(flagWantClose | flagWantPing | flagWantPong) {
 		return
 	}
 	if x.has(flagGone | flagDead | flagFIN | flagCloseOut) {
-		x.clear(flagWantClose | flagWantPing | flagPolite)
+		x.clear(flagWantClose | flagWantPing | flagWantPong | flagPolite)
 		return
 	}
 	if x.inFrame() {
 		return
 	}
 	var buf [websocket.MaxHeld]byte
+	if x.has(flagWantPong) {
+		x.clear(flagWantPong)
+		l := x.s.link
+		x.send(websocket.AppendFrame(buf[:0], websocket.OpPong, true, x.mask(), l.pinged()))
+		l.forgetPing()
+	}
 	switch {
 	case x.has(flagWantClose):
 		if x.has(flagPolite) && x.inMessage() {
@@ -345,8 +391,8 @@ func (x *side) speak() {
 		if x.by() == Client {
 			x.s.code(bye.Code, bye.Reason)
 		}
-		x.send(websocket.AppendClose(buf[:0], x.mask(), bye.Code, bye.Reason))
-	default:
+		x.sendOwn(websocket.AppendClose(buf[:0], x.mask(), bye.Code, bye.Reason))
+	case x.has(flagWantPing):
 		x.clear(flagWantPing)
 		if x.has(flagPinging | flagOwing | flagShut) {
 			return
@@ -356,7 +402,7 @@ func (x *side) speak() {
 		c.pingAt = x.s.now()
 		x.set(flagPinging)
 		x.s.stale = true
-		x.send(websocket.AppendFrame(buf[:0], websocket.OpPing, true, x.mask(), c.ping[:]))
+		x.sendOwn(websocket.AppendFrame(buf[:0], websocket.OpPing, true, x.mask(), c.ping[:]))
 	}
 }
 

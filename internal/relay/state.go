@@ -36,8 +36,11 @@ const (
 
 	// Ping and Pong.
 	flagWantPing
-	flagPinging // a Ping of ours is unanswered
-	flagOwing   // a Ping of the peer is unanswered
+	flagPinging  // a Ping of ours is unanswered
+	flagOwing    // a Ping of the peer is unanswered
+	flagWantPong // its Ping is to be answered for an upstream that is gone
+
+	flagHold // its messages go to the peer whole: see hold.go
 )
 
 // coldFlags are those of an open session for which something is kept in the cold part.

@@ -28,6 +28,11 @@ func (s *Session) tick() {
 // watch looks at everything that may end an open session.
 func (s *Session) watch(now time.Duration) {
 	p := s.policy
+	if s.link != nil {
+		if s.link.watch(now); s.phase != open {
+			return
+		}
+	}
 	switch {
 	case p.MaxAge > 0 && now-s.started >= p.MaxAge:
 		s.shut(websocket.GoingAway, CauseMaxAge, CauseMaxAge, websocket.GoingAway)
@@ -81,6 +86,9 @@ func (x *side) pongDue() time.Duration {
 
 // wantPing has x pinged, unless it takes nothing anyway.
 func (x *side) wantPing() {
+	if l := x.s.link; l != nil && x == &x.s.up && l.parked() {
+		return // it is being left
+	}
 	if !x.full() {
 		x.set(flagWantPing)
 	}
@@ -128,6 +136,9 @@ func (s *Session) nearest() time.Duration {
 		return next
 	}
 	p := s.policy
+	if s.link != nil {
+		s.link.nearest(sooner)
+	}
 	if p.MaxAge > 0 {
 		sooner(s.started + p.MaxAge)
 	}

@@ -1,0 +1,340 @@
+package relay
+
+import (
+	"sync"
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/loop"
+	"github.com/fairlead-gateway/fairlead/internal/websocket"
+)
+
+// A link is one upstream connection of a session that can move: who hears of its events, and what is known of the messages
+// that went to it. A session that moves gets a new one. See docs/decisions/0007-moving-a-session.md.
+type link struct {
+	s    *Session
+	keep *keep          // nil while nothing is held or kept
+	move *move          // nil while no move is under way
+	old  *leaver        // of the upstream before this one, or of this one once it was left; nil: gone
+	ping *[pingMax]byte // length and payload of the client's last Ping, unanswered; nil: none
+
+	epoch   uint32 // of the last move that was asked for
+	pending int32  // client messages that were begun to be sent here and are not answered
+	recent  int32  // those since its last message
+	skip    int32  // of pending, with Replay: those whose bytes are not kept
+
+	pings   uint8 // of the upstream that the client has not answered
+	swallow uint8 // Pongs of the client that belong to an upstream before this one
+	exact   bool  // the stream tells what was acknowledged
+	spoke   bool  // a message has come from it
+	fixed   bool  // the session cannot move any more
+	left    bool  // the stream belongs to old
+	deaf    bool  // fixed while client messages waited: what still comes has nowhere to go
+	torn    bool  // the start of the current client message was not kept
+}
+
+const pingMax = 1 + websocket.MaxControl
+
+var pingBuffers = sync.Pool{New: func() any { return new([pingMax]byte) }}
+
+// judge notes what the stream of the upstream can tell.
+func (l *link) judge() {
+	p, ok := l.s.up.stream.(interface{ Plain() bool })
+	l.exact = ok && p.Plain()
+}
+
+// Ready is where the loop calls for the upstream.
+func (l *link) Ready(lp *loop.Loop, ev loop.Events) {
+	switch {
+	case !l.left:
+		l.s.up.Ready(lp, ev)
+	case l.old != nil:
+		l.old.Ready(lp, ev)
+	}
+}
+
+// A keep is what a session that can move holds now and then: the start of a message, and messages that may have to be sent
+// again.
+type keep struct {
+	tails [2]tail // of the client, of the upstream
+
+	// What went to the upstream or is to go there: whole frames, from the start of a message on. Control frames among them
+	// are not sent again.
+	window []byte
+	marks  []mark
+	base   int64 // bytes that have left the window at its front
+	given  int64 // bytes that went to the upstream while there was this keep
+
+	look time.Duration // when it is next looked at what of it can go
+}
+
+// A tail is the start of a message that is not whole yet.
+type tail struct {
+	buf   []byte
+	since time.Duration
+}
+
+// A mark is the end of a message in the window.
+type mark struct {
+	at   int64         // end in the window, counted as base is
+	sent int64         // end in what was given to the upstream, counted as given is
+	when time.Duration // it was given
+}
+
+const (
+	markSize = 24
+	// holdTime is how long the start of a message waits for the rest.
+	holdTime = 50 * time.Millisecond
+	// lookTime is how often a keep is looked at.
+	lookTime = time.Second
+	// ackTime is how long an acknowledgement may be late: what is older and has none did not arrive.
+	ackTime = time.Second
+	// smallKeep is what a session may keep without owing it to its loop, in bytes.
+	smallKeep = 4 << 10
+)
+
+var keeps = sync.Pool{New: func() any { return new(keep) }}
+
+func (l *link) need() *keep {
+	if l.keep == nil {
+		l.keep = keeps.Get().(*keep)
+		l.keep.look = l.s.now() + lookTime
+		l.s.stale = true
+	}
+	return l.keep
+}
+
+// free gives the keep back.
+func (l *link) free() {
+	k := l.keep
+	if k == nil {
+		return
+	}
+	l.keep = nil
+	const most = 4 << 10 // larger buffers are rare
+	n := keep{}
+	if cap(k.window) <= most {
+		n.window = k.window[:0]
+	}
+	if cap(k.marks) <= most/markSize {
+		n.marks = k.marks[:0]
+	}
+	for i := range k.tails {
+		if cap(k.tails[i].buf) <= most {
+			n.tails[i].buf = k.tails[i].buf[:0]
+		}
+	}
+	*k = n
+	keeps.Put(k)
+}
+
+// size is what the keep holds, in bytes.
+func (k *keep) size() int {
+	return len(k.window) + markSize*len(k.marks) + len(k.tails[0].buf) + len(k.tails[1].buf)
+}
+
+// held is what the loop is to know of.
+func (l *link) held() int {
+	if l.keep == nil {
+		return 0
+	}
+	if n := l.keep.size(); n > smallKeep {
+		return n
+	}
+	return 0
+}
+
+// parked reports whether client messages wait for another upstream.
+func (l *link) parked() bool { return l.move != nil && l.move.parked }
+
+// keeping reports whether messages are kept in the window.
+func (l *link) keeping() bool { return l.exact || l.s.policy.Replay || l.parked() }
+
+// begin counts a client message that goes to the upstream.
+func (l *link) begin() {
+	if !l.parked() {
+		l.pending++
+		l.recent++
+	}
+}
+
+// message notes the end of a client message that lies n bytes into what is forwarded next. pinned: its start has gone before.
+func (l *link) message(n int, pinned bool) {
+	if !pinned {
+		l.begin()
+	}
+	if l.torn || !l.keeping() {
+		return
+	}
+	k := l.need()
+	if pinned && l.s.policy.Replay && int(l.pending-l.skip) <= len(k.marks) {
+		return // it was answered before it ended
+	}
+	n += len(k.tails[0].buf)
+	k.marks = append(k.marks, mark{at: k.base + int64(len(k.window)+n), sent: k.given + int64(n), when: l.s.now()})
+}
+
+// answered counts n messages of the upstream: each answers one of the client's, if there is any.
+func (l *link) answered(n int32) {
+	l.spoke = true
+	l.recent = 0
+	n = min(n, l.pending)
+	if l.pending -= n; n == 0 {
+		return
+	}
+	skipped := min(n, l.skip)
+	l.skip -= skipped
+	switch {
+	case l.keep == nil:
+	case l.s.policy.Replay:
+		l.forget(min(int(n-skipped), l.unparked()))
+		if len(l.keep.marks) == 0 && l.keep.look == 0 {
+			l.keep.look, l.s.stale = l.s.now()+lookTime, true
+		}
+	case l.pending == 0:
+		l.forget(l.unparked())
+	}
+}
+
+// unparked is how many marks are of messages that went to this upstream.
+func (l *link) unparked() int {
+	if !l.parked() {
+		return len(l.keep.marks)
+	}
+	return l.before(l.move.parkedAt)
+}
+
+// take has the window keep p, which goes to the upstream. It reports whether it is not to go there now. own: it is a frame of
+// the gateway.
+func (l *link) take(p []byte, own bool) bool {
+	if l.fixed {
+		if l.deaf {
+			l.s.discard(len(p))
+		}
+		return l.deaf
+	}
+	parked := l.parked()
+	if l.keep != nil {
+		l.record(p, own, parked)
+	}
+	return parked
+}
+
+func (l *link) record(p []byte, own, parked bool) {
+	k := l.keep
+	k.given += int64(len(p))
+	pinned := !own && !l.s.client.has(flagHold)
+	if l.torn || !l.keeping() || len(k.window) == 0 && len(k.marks) == 0 && !pinned {
+		return
+	}
+	if !parked && (len(k.window) > 0 || pinned) && len(k.window)+len(p)+markSize*len(k.marks) > l.s.policy.Hold && !l.makeRoom(len(p), pinned) {
+		return
+	}
+	k.window = append(k.window, p...)
+}
+
+// makeRoom sees to it that the window has room for n bytes more, whose marks it has already. It reports whether they are to be
+// kept at all.
+func (l *link) makeRoom(n int, pinned bool) bool {
+	k, hold := l.keep, l.s.policy.Hold
+	if l.s.policy.Replay {
+		l.s.overflows.Add(1)
+		l.skip = l.pending
+		l.tear(pinned)
+		return false
+	}
+	taken := k.given - int64(n) - int64(l.s.up.waiting())
+	if unacked := l.s.up.stream.Unacked(); unacked >= 0 {
+		l.forget(l.before(taken - int64(unacked)))
+	}
+	for len(k.window)+n+markSize*len(k.marks) > hold && l.before(taken) > 0 {
+		l.forget(1)
+	}
+	if pinned && len(k.window)+n > hold { // that message does not fit
+		l.tear(true)
+		return false
+	}
+	return true
+}
+
+// tear empties the window. pinned: the current message is not kept.
+func (l *link) tear(pinned bool) {
+	k := l.keep
+	k.base += int64(len(k.window))
+	k.marks, k.window = k.marks[:0], k.window[:0]
+	l.torn = pinned
+}
+
+// before is how many marks are of messages that end in the first n bytes given.
+func (l *link) before(n int64) int {
+	for i, m := range l.keep.marks {
+		if m.sent > n {
+			return i
+		}
+	}
+	return len(l.keep.marks)
+}
+
+// forget drops the first n messages from the window.
+func (l *link) forget(n int) {
+	k := l.keep
+	if n == 0 {
+		return
+	}
+	at := k.marks[n-1].at
+	k.marks = append(k.marks[:0], k.marks[n:]...)
+	if len(k.marks) == 0 && l.s.client.has(flagHold) {
+		at = k.base + int64(len(k.window)) // the rest is control frames
+	}
+	k.window = append(k.window[:0], k.window[at-k.base:]...)
+	k.base = at
+}
+
+// notePing keeps the payload of a Ping of the client, which the gateway answers if the upstream does not.
+func (l *link) notePing(payload []byte) {
+	if l.ping == nil {
+		l.ping = pingBuffers.Get().(*[pingMax]byte)
+	}
+	l.ping[0] = byte(copy(l.ping[1:], payload))
+}
+
+// pinged is the payload of the client's Ping that is unanswered.
+func (l *link) pinged() []byte { return l.ping[1 : 1+l.ping[0]] }
+
+func (l *link) forgetPing() {
+	if l.ping != nil {
+		pingBuffers.Put(l.ping)
+		l.ping = nil
+	}
+}
+
+// control follows a Ping or Pong of x. It reports whether the peer is not to get it.
+func (l *link) control(x *side, op websocket.Opcode, payload []byte) bool {
+	client := x == &l.s.client
+	switch {
+	case l.fixed:
+		return false
+	case op == websocket.OpPing && client:
+		l.notePing(payload)
+		if l.parked() {
+			x.set(flagWantPong)
+		}
+		return l.parked()
+	case op == websocket.OpPing:
+		l.swallow = 0
+		l.pings += 1 - l.pings/255
+	case !client:
+		if l.ping != nil && string(l.pinged()) == string(payload) && !l.s.client.has(flagWantPong) {
+			l.forgetPing()
+		}
+	default:
+		swallow := l.swallow > 0
+		switch {
+		case swallow:
+			l.swallow--
+		case l.pings > 0:
+			l.pings--
+		}
+		return swallow || l.parked()
+	}
+	return false
+}
