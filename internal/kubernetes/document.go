@@ -235,7 +235,7 @@ func syntaxRemedy(text, line string) string {
 		return "the fields of one object, and the items of one list, begin in the same column"
 	case strings.Contains(text, "could not find expected ':'"):
 		return "this line, or the one above it, is no \"key: value\""
-	case strings.Contains(text, "expected ',' or"), strings.Contains(text, "end of stream"):
+	case strings.Contains(text, "expected ',' or"), strings.Contains(text, "end of stream"), strings.Contains(text, "node content"):
 		return "a bracket, brace or quote is opened and not closed"
 	case strings.Contains(text, "cannot start any token"):
 		return "a value that begins with @, ` or % needs quotes"

@@ -42,11 +42,11 @@ func TestAsAPIServer(t *testing.T) {
 	all := judges(t)
 	seeds := seeds(t, all)
 	n := 20_000
-	if s := os.Getenv("FAIRLEAD_SCHEMA_OBJECTS"); s != "" {
+	if s := os.Getenv("OBJECTS"); s != "" {
 		n, _ = strconv.Atoi(s)
 	}
 	seed := uint64(1)
-	if s := os.Getenv("FAIRLEAD_SCHEMA_SEED"); s != "" {
+	if s := os.Getenv("SEED"); s != "" {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
 	m := &mutator{Rand: rand.New(rand.NewPCG(seed, 2)), words: slices.Clone(oddWords)}
