@@ -13,17 +13,17 @@ func TestGatewayAddresses(t *testing.T) {
 	m.echo("one")
 	m.echo("two")
 	second := loopback()
-	free, err := strconv.Atoi(freePorts(t, 1)[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	ports := freePorts(t, 2)
+	free := number(t, ports[0])
+	m.values["FREE_PORT2"] = strconv.Itoa(number(t, ports[1]) - portOffset)
 	m.echo("blue/far")
 	m.echo("red/far")
 	choosy := loopback()
 	m.values["ADDRESS2"], m.values["ADDRESS3"], m.values["FREE_PORT"] = second, choosy, strconv.Itoa(free-portOffset)
 	m.file("addresses.yaml")
 	m.start("80", "8081", second+":80", choosy+":80")
-	m.prints(t, "address=tcp/:"+strconv.Itoa(free), wait)
+	m.prints(t, "address=tcp/:"+ports[0], wait)
+	m.prints(t, "address=tcp/[::1]:"+ports[1], wait)
 
 	t.Run("GatewayStaticAddresses", func(t *testing.T) {
 		m.serves(t, "http://any.example/all", "one")
@@ -33,6 +33,16 @@ func TestGatewayAddresses(t *testing.T) {
 		})
 		if err := m.condition("Gateway", "default/static", "Programmed", "True", "Programmed"); err != nil {
 			t.Error(err)
+		}
+	})
+	t.Run("IPv6", func(t *testing.T) {
+		resp, err := http.Get("http://[::1]:" + ports[1] + "/all")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("status %d", resp.StatusCode)
 		}
 	})
 	t.Run("GatewayAddressEmpty", func(t *testing.T) {
@@ -92,4 +102,13 @@ func TestGatewayAddresses(t *testing.T) {
 			}
 		}
 	})
+}
+
+func number(t *testing.T, text string) int {
+	t.Helper()
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -99,6 +99,11 @@ func TestGatewayAttempts(t *testing.T) {
 				m.serves(t, "http://sticky.example/split", first.saw.Service, "Cookie", "split="+cookieOf(t, first.Header, "split").Value)
 			}
 		}
+		// Whose endpoint has gone gets another, and its cookie.
+		a := m.get(t, "http://sticky.example/cookie", http.StatusOK, "Cookie", "seat=of-nobody")
+		if cookieOf(t, a.Header, "seat").Value == "of-nobody" {
+			t.Error("the cookie of an endpoint that does not exist is kept")
+		}
 		free := map[string]bool{}
 		for range 8 {
 			free[m.get(t, "http://sticky.example/free", http.StatusOK).saw.Service] = true

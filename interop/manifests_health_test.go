@@ -22,6 +22,10 @@ func TestGatewayHealth(t *testing.T) {
 	for _, path := range []string{"/", "/health", "/never"} {
 		never.turn(path, http.StatusUpgradeRequired)
 	}
+	// This one says how it is on another port.
+	m.echo("elsewhere")
+	told := startEcho(t, "told", nil)
+	m.values["HEALTH_PORT"] = portOf(told.address)
 	m.file("health.yaml")
 	m.start("80")
 
@@ -59,6 +63,9 @@ func TestGatewayHealth(t *testing.T) {
 		for range 4 {
 			m.serves(t, "http://any.example/pair", "b")
 		}
+	})
+	t.Run("alb HealthCheckPolicy on another port", func(t *testing.T) {
+		falls(t, "/elsewhere", func() { told.turn("/alive", 503) }, func() { told.turn("/alive", 0) })
 	})
 	t.Run("HealthCheckPolicy tcp", func(t *testing.T) {
 		falls(t, "/tcp", doors.shut, doors.open)

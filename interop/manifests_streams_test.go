@@ -65,9 +65,11 @@ func TestGatewayStreams(t *testing.T) {
 	m.echo("one")
 	conf := &tls.Config{Certificates: []tls.Certificate{m.ca.issue(t, "*.pass.example").tls}}
 	m.service("tls", "", startEcho(t, "tls", conf).address)
+	m.service("again", "", startEcho(t, "again", conf).address)
+	m.object(m.ca.configMap("services"))
 	m.service("lines", "", lines(t, "first"))
 	m.service("other-lines", "", lines(t, "second"))
-	m.object(m.ca.issue(t, "end.example").secret("end"))
+	m.object(m.ca.issue(t, "end.example", "again.example").secret("end"))
 	m.object(m.ca.issue(t, "web.example").secret("web"))
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -113,6 +115,12 @@ func TestGatewayStreams(t *testing.T) {
 		}
 		if got, err := says(conn, "a\nb\n"); got != "first a\nfirst b\nfirst end\n" {
 			t.Errorf("%q, %v", got, err)
+		}
+	})
+	t.Run("TLSRoute ended and begun anew", func(t *testing.T) {
+		m.serves(t, "https://again.example/", "again")
+		if saw := m.get(t, "https://again.example/", http.StatusOK).saw; saw.ServerName != "inner.pass.example" {
+			t.Errorf("the service is called %q", saw.ServerName)
 		}
 	})
 	t.Run("TLSRouteModeMixed", func(t *testing.T) { // on one port, beside HTTPS
