@@ -28,7 +28,7 @@ type Provider struct {
 	statuses []Status
 	history  history
 	said     map[string]bool // problems and conditions that have been logged and still hold
-	services map[string]bool // names in the pool that the newest result uses
+	services lingering       // in the pool
 	eureka   bool            // the newest result has read the registry
 
 	cache  Cache         // belongs to Run
@@ -108,10 +108,15 @@ func (p *Provider) Run(ctx context.Context, publish func(route.Set)) error {
 		}
 	}
 	publish(p.translate().Set)
+	look := time.NewTicker(lingerFor / 2)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case now := <-look.C:
+			p.leave(now)
+			continue
 		case <-p.kicks():
 		case _, ok := <-changes:
 			if !ok {
@@ -173,64 +178,9 @@ func (p *Provider) translate() *Result {
 	defer p.mu.Unlock()
 	p.history.stamp(r.Statuses, time.Now())
 	p.statuses, p.eureka = r.Statuses, asked
-	p.leave(r.Set)
+	p.services.use(&r.Set, time.Now())
 	p.say(r)
 	return r
-}
-
-// leave has the endpoints of services that no rule leads to any more take no new session.
-func (p *Provider) leave(set route.Set) {
-	used := map[string]bool{}
-	use := func(backends []route.Backend) {
-		for i := range backends {
-			if s := backends[i].Service; s != nil {
-				used[s.Name] = true
-			}
-		}
-	}
-	for _, l := range set.Listeners {
-		for _, h := range l.Hosts {
-			for i := range h.Rules {
-				rt := h.Rules[i].Route
-				use(rt.Backends)
-				for b := range filterBackends(rt) {
-					use([]route.Backend{*b})
-				}
-			}
-			for i := range h.Streams {
-				use(h.Streams[i].Backends)
-			}
-		}
-	}
-	for name := range p.services {
-		if !used[name] {
-			p.Pool.Service(name, nil)
-		}
-	}
-	p.services = used
-}
-
-// filterBackends yields the backends that filters of a rule lead to: mirrors and authorities.
-func filterBackends(rt *route.Route) func(yield func(*route.Backend) bool) {
-	return func(yield func(*route.Backend) bool) {
-		all := []*route.Filters{rt.Filters}
-		for i := range rt.Backends {
-			all = append(all, rt.Backends[i].Filters)
-		}
-		for _, f := range all {
-			if f == nil {
-				continue
-			}
-			for i := range f.Mirrors {
-				if !yield(f.Mirrors[i].Backend) {
-					return
-				}
-			}
-			if f.ExternalAuth != nil && !yield(f.ExternalAuth.Backend) {
-				return
-			}
-		}
-	}
 }
 
 // say logs what is wrong, once as long as it is.

@@ -126,8 +126,43 @@ func TestProviderFollowsItsSource(t *testing.T) {
 	if empty := p.next(t); len(empty.Listeners) != 0 || len(p.Statuses()) != 0 {
 		t.Errorf("not empty: %+v %+v", empty, p.Statuses())
 	}
-	if !service.Endpoints[0].Leaving() {
-		t.Error("the endpoint of a service that nothing leads to does not leave")
+	if service.Endpoints[0].Leaving() {
+		t.Error("an endpoint that a table before the newest may lead to leaves at once")
+	}
+}
+
+func TestServicesLinger(t *testing.T) {
+	to, err := To("127.0.0.1:8080", []string{"ws://127.0.0.1:9000"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := &changing{}
+	source.set, _ = to.Load()
+	p := &Provider{Source: source, Log: slog.New(slog.DiscardHandler), Pool: upstream.NewPool(), Options: func() Options { return Options{AnyClass: true} }}
+	translate := func(set *Set) *Result {
+		t.Helper()
+		source.set = set
+		r, err := p.Translate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	full := source.set
+	endpoint := translate(full).Set.Listeners[0].Hosts[0].Rules[0].Backends[0].Service.Endpoints[0]
+	for _, again := range []bool{true, false} {
+		translate(&Set{})
+		p.leave(time.Now())
+		if endpoint.Leaving() {
+			t.Fatal("the endpoint leaves at once")
+		}
+		if again {
+			translate(full)
+		}
+		p.leave(time.Now().Add(lingerFor))
+		if endpoint.Leaving() == again {
+			t.Errorf("leaving: %t, in use again: %t", endpoint.Leaving(), again)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -73,7 +74,7 @@ type filesWatch struct {
 	files   *Files
 	log     *slog.Logger
 	watcher *fsnotify.Watcher // nil: the files are polled
-	watched map[string]bool   // directories
+	watched map[string]bool   // directories; false: only what happens to one of Paths in them is of concern
 	polling bool
 	changed chan struct{} // capacity 1
 }
@@ -111,7 +112,9 @@ func (w *filesWatch) run(ctx context.Context) {
 			if e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename) {
 				delete(w.watched, e.Name) // the kernel has dropped the watch of a directory
 			}
-			stir()
+			if w.concerns(e.Name) {
+				stir()
+			}
 		case err, ok := <-failures:
 			if !ok {
 				failures = nil
@@ -133,6 +136,16 @@ func (w *filesWatch) run(ctx context.Context) {
 	}
 }
 
+// concerns tells whether what happens to a name may change the files. The directory of a path may hold much else: a log that is
+// written all the time must not have the manifests read all the time.
+func (w *filesWatch) concerns(name string) bool {
+	name = filepath.Clean(name)
+	if all, ok := w.watched[filepath.Dir(name)]; all || !ok {
+		return true
+	}
+	return slices.ContainsFunc(w.files.Paths, func(p string) bool { return filepath.Clean(p) == name })
+}
+
 // compare signals if the files are not what Load has read.
 func (w *filesWatch) compare() {
 	sum := sumOf(readFiles(w.files.Paths))
@@ -152,24 +165,28 @@ func (w *filesWatch) compare() {
 func (w *filesWatch) follow() {
 	want := map[string]bool{}
 	for _, p := range w.files.Paths {
-		want[filepath.Dir(filepath.Clean(p))] = true // where the path itself may be replaced
+		dir := filepath.Dir(filepath.Clean(p)) // where the path itself may be replaced
+		own, err := os.Lstat(p)
+		link := err == nil && own.Mode()&os.ModeSymlink != 0
+		want[dir] = want[dir] || link // or what it leads through
 		info, err := os.Stat(p)
 		switch {
 		case err != nil:
 		case info.IsDir():
 			w.addDirs(p, want, 0)
-		default:
+		case link:
 			w.addTarget(p, want)
 		}
 	}
 	for dir := range maps.Keys(w.watched) {
-		if !want[dir] {
+		if _, ok := want[dir]; !ok {
 			_ = w.watcher.Remove(dir) // gone already is as good
 			delete(w.watched, dir)
 		}
 	}
-	for dir := range want {
-		if w.watched[dir] {
+	for dir, all := range want {
+		if _, ok := w.watched[dir]; ok {
+			w.watched[dir] = all
 			continue
 		}
 		if err := w.watcher.Add(dir); err != nil {
@@ -179,7 +196,7 @@ func (w *filesWatch) follow() {
 			}
 			continue
 		}
-		w.watched[dir] = true
+		w.watched[dir] = all
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 const namespaceA = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n"
@@ -103,6 +105,12 @@ func TestChangesOfAFileThatIsReplaced(t *testing.T) {
 
 // TestChangesOfAMountedConfigMap swaps the link ..data, which the files of a mounted ConfigMap lead through.
 func TestChangesOfAMountedConfigMap(t *testing.T) {
+	for _, path := range []string{".", "a.yaml"} {
+		t.Run(path, func(t *testing.T) { changesOfAMountedConfigMap(t, path) })
+	}
+}
+
+func changesOfAMountedConfigMap(t *testing.T, path string) {
 	dir := write(t, "..1/a.yaml", namespaceA, "..2/a.yaml", namespaceA+"---\n"+route1("v1"))
 	link := func(to, name string) {
 		t.Helper()
@@ -112,7 +120,7 @@ func TestChangesOfAMountedConfigMap(t *testing.T) {
 	}
 	link("..1", "..data")
 	link(filepath.Join("..data", "a.yaml"), "a.yaml")
-	next := watching(t, dir)
+	next := watching(t, filepath.Join(dir, path))
 	link("..2", "..data_tmp")
 	if err := os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")); err != nil {
 		t.Fatal(err)
@@ -121,6 +129,25 @@ func TestChangesOfAMountedConfigMap(t *testing.T) {
 		set, err := next()
 		if err == nil && len(set.HTTPRoutes) == 1 {
 			return
+		}
+	}
+}
+
+// What else happens in the directory of a path is of no concern: a log there is written all the time.
+func TestWhatConcernsAWatch(t *testing.T) {
+	dir := write(t, "m/a.yaml", namespaceA, "m/sub/b.yaml", "", "one.yaml", "", "access.log", "")
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		t.Skip(err) // then files are polled
+	}
+	defer watcher.Close()
+	w := &filesWatch{files: &Files{Paths: []string{filepath.Join(dir, "m") + "/", filepath.Join(dir, "one.yaml")}}, watcher: watcher, watched: map[string]bool{}}
+	w.follow()
+	for name, want := range map[string]bool{
+		"access.log": false, "m": true, "one.yaml": true, "one.yaml~": false, "m/a.yaml": true, "m/new": true, "m/sub/b.yaml": true,
+	} {
+		if got := w.concerns(filepath.Join(dir, name)); got != want {
+			t.Errorf("%s: %t", name, got)
 		}
 	}
 }

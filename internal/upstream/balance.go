@@ -88,24 +88,26 @@ func (s *Service) Take(b Balance, exclude ...*Endpoint) (*Endpoint, error) {
 }
 
 // Pick chooses an endpoint that is neither leaving, nor Unhealthy, nor in exclude, without counting anything;
-// for a session use Take. An unknown or empty Balance is RoundRobin. The error is ErrNoEndpoint or ErrNoHealthy.
+// for a session use Take. If it has none and is not the newest of its name any more, because a table is being replaced, the newest is
+// asked. An unknown or empty Balance is RoundRobin. The error is ErrNoEndpoint or ErrNoHealthy.
 func (s *Service) Pick(b Balance, exclude ...*Endpoint) (*Endpoint, error) {
-	if len(s.Endpoints) == 0 {
-		return nil, ErrNoEndpoint
-	}
 	var e *Endpoint
-	switch b {
-	case LeastSessions:
+	switch {
+	case len(s.Endpoints) == 0:
+	case b == LeastSessions:
 		e = s.leastSessions(exclude)
-	case Random:
+	case b == Random:
 		e = s.random(exclude)
 	default:
 		e = s.roundRobin(exclude)
 	}
-	if e == nil {
-		return nil, s.none(exclude)
+	if e != nil {
+		return e, nil
 	}
-	return e, nil
+	if newest := s.state.newest.Load(); newest != s {
+		return newest.Pick(b, exclude...)
+	}
+	return nil, s.none(exclude)
 }
 
 // none is why nothing could be chosen.
