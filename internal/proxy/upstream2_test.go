@@ -221,3 +221,70 @@ func TestHTTP2Connections(t *testing.T) {
 		t.Fatalf("%d new connections, want 1", n)
 	}
 }
+
+// A reload ends no stream: it goes on over its connection, which ends behind it.
+func TestHTTP2OutlivesReload(t *testing.T) {
+	g := startProgrammable(t)
+	closed := make(chan struct{}, 10)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(flushing{w, http.NewResponseController(w)}, r.Body)
+	}))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	addr := g.rules(below("/", g.speaking(upstream.H2C, "echo", s.Listener.Addr().String())))
+	pr, pw := io.Pipe()
+	r, _ := http.NewRequestWithContext(t.Context(), "POST", "http://"+addr+"/", pr)
+	says := make(chan *http.Response)
+	go func() {
+		resp, err := httpClient(t, true).Do(r)
+		if err != nil {
+			t.Error(err)
+		}
+		says <- resp
+	}()
+	_, _ = io.WriteString(pw, "before")
+	resp := <-says
+	b := make([]byte, 6)
+	if _, err := io.ReadFull(resp.Body, b); err != nil || string(b) != "before" {
+		t.Fatalf("%q %v", b, err)
+	}
+	if err := g.Apply(Reloadable{Defaults: route.DefaultEureka(), Dialer: &upstream.Dialer{}}); err != nil {
+		t.Fatal(err)
+	}
+	if resp, body := ask(t, httpClient(t, false), "GET", "http://"+addr+"/"); resp.StatusCode != 200 {
+		t.Errorf("%d %q", resp.StatusCode, body)
+	}
+	_, _ = io.WriteString(pw, "behind")
+	if _, err := io.ReadFull(resp.Body, b); err != nil || string(b) != "behind" {
+		t.Fatalf("%q %v", b, err)
+	}
+	pw.Close()
+	if rest, err := io.ReadAll(resp.Body); err != nil || len(rest) > 0 {
+		t.Errorf("%q %v", rest, err)
+	}
+	resp.Body.Close()
+	select {
+	case <-closed:
+	case <-time.After(wait):
+		t.Error("the connection of the old settings is still open")
+	}
+}
+
+// flushing sends each piece at once.
+type flushing struct {
+	io.Writer
+	rc *http.ResponseController
+}
+
+func (f flushing) Write(p []byte) (int, error) {
+	n, err := f.Writer.Write(p)
+	_ = f.rc.Flush()
+	return n, err
+}
