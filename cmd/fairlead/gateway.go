@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -115,6 +116,7 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 			return c.ErrorAt("registry.auth", err, "")
 		}
 		g.registry.SetUsers(users)
+		g.registry.Restore(filepath.Join(c.DataDir, "registry.snapshot"))
 		sources = append(sources, g.registry)
 	}
 	if c.Eureka.On() {

@@ -79,6 +79,7 @@ func (g *gateway) run(ctx context.Context) {
 		g.wg.Go(func() { g.watch("registry listener", g.serveRegistry(ctx)) })
 		g.log.Info("listening", "name", "registry", "address", g.registryListener.Addr().String())
 	}
+	g.awaitRoutes(ctx)
 	g.wg.Go(func() { g.watch("listener", g.server.Serve()) })
 	for _, b := range g.server.Bound() {
 		g.log.Info("listening", "name", b.Name, "address", b.Address)
@@ -213,6 +214,16 @@ func (g *gateway) apply(c *config.Config) error {
 		g.objects.Refresh()
 	}
 	return nil
+}
+
+// awaitRoutes waits, bounded, for the table of what the registry had before the restart: nobody then meets an empty one.
+func (g *gateway) awaitRoutes(ctx context.Context) {
+	if g.source == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	g.programmed(ctx, 0)
 }
 
 // programmed waits until the table holds what the registry has now, and with it what it had at the generation.

@@ -68,8 +68,8 @@ type Config struct {
 	// Log is the log of the process itself, on standard error.
 	Log Log `yaml:"log"`
 
-	// DataDir is the directory of what Fairlead generates: its certificate and the password of
-	// the user `admin`. It is made (mode 0700) if it is missing. Default "./fairlead-data".
+	// DataDir is the directory of what Fairlead generates: its certificate, the password of the user
+	// `admin`, and the snapshot of the embedded registry. It is made (mode 0700) if it is missing. Default "./fairlead-data".
 	// A change needs a restart. Danger: whoever reads it has the certificate's key.
 	DataDir string `yaml:"dataDir"`
 

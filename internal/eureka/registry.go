@@ -33,6 +33,7 @@ type Registry struct {
 	started time.Time                   // constant
 	warn    limiter
 	changed chan struct{}
+	saved   snapshot
 	users   atomic.Pointer[auth.Users]
 	view    atomic.Pointer[view] // nil: something changed since it was built
 
@@ -84,6 +85,7 @@ type lease struct {
 	renewed  time.Time
 	override Status // empty: none
 	owner    string // who registered it
+	static   bool   // of a static definition
 	weight   int
 }
 
@@ -103,14 +105,18 @@ func NewRegistry(cfg Config, log *slog.Logger) *Registry {
 		cross:    http.NewCrossOriginProtection(),
 		started:  time.Now(),
 		changed:  make(chan struct{}, 1),
+		saved:    snapshot{dirty: make(chan struct{}, 1)},
 		apps:     map[string]map[string]*lease{},
 		recent:   list.New(),
 		recentAt: map[leaseKey]*list.Element{},
 	}
 }
 
-// Run evicts expired leases and forgets old changes, until ctx ends.
+// Run evicts expired leases, forgets old changes and keeps the snapshot, until ctx ends.
 func (r *Registry) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { r.saved.run(ctx, r) })
 	evict := time.NewTicker(r.cfg.evictionInterval())
 	defer evict.Stop()
 	sweep := time.NewTicker(deltaSweep)
@@ -229,6 +235,7 @@ func (r *Registry) overrides() map[string]string {
 // publish records that the instance before became after (either may be nil). The caller holds mu.
 func (r *Registry) publish(key leaseKey, before, after *Instance) {
 	r.version++
+	r.saved.touch()
 	r.view.Store(nil)
 	c := &change{at: time.Now(), key: key, inst: after}
 	if after.Action == Deleted {
