@@ -158,15 +158,7 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 	if g.registry != nil {
 		g.registry.Programmed = g.programmed
 	}
-	var persistenceKey []byte
-	if g.objects != nil {
-		if persistenceKey, err = proxy.PersistenceKey(c.DataDir); err != nil {
-			return c.ErrorAt("dataDir", err, dataDirHint)
-		}
-	}
-	g.server = proxy.New(proxy.Options{
-		Table: g.manager.Table, AccessLog: g.accessLog, Log: g.log, EurekaOn: g.source != nil, Unbound: unbound, PersistenceKey: persistenceKey,
-	})
+	g.server = proxy.New(proxy.Options{Table: g.manager.Table, AccessLog: g.accessLog, Log: g.log, EurekaOn: g.source != nil, Unbound: unbound})
 	g.manager.OnSwap(func(t *route.Table) { g.server.Program(t) })
 	g.server.Admin = admin.New(admin.Options{
 		Sessions: &g.server.Sessions, Moves: g.server, Table: g.manager.Table, Pool: pool, Users: g.users.Load, Stopping: g.server.Stopping,

@@ -17,7 +17,7 @@ func persistence(s *gatewayv1.SessionPersistence, owner, path string) (*route.Pe
 	if s == nil {
 		return nil, nil
 	}
-	out := &route.Persistence{Name: orElse(s.SessionName, ""), Managed: true, Path: path}
+	out := &route.Persistence{Name: orElse(s.SessionName, ""), Managed: true, PerRule: true, Path: path}
 	switch kind := orElse(s.Type, gatewayv1.CookieBasedSessionPersistence); kind {
 	case gatewayv1.CookieBasedSessionPersistence:
 	case gatewayv1.HeaderBasedSessionPersistence:

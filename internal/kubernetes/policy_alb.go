@@ -89,24 +89,19 @@ func albRoutePolicy(policy *albv1.RoutePolicy) (*routePolicy, *refusal) {
 	if a == nil {
 		return out, nil
 	}
-	p := &route.Persistence{Name: orElse(a.CookieName, ""), Path: "/"}
-	if a.CookieDuration != nil {
+	p := &route.Persistence{Path: "/"}
+	switch a.AffinityType {
+	case albv1.AffinityTypeManagedCookie: // what the policy says of name and duration does not count, as there
+		p.Managed, p.Name, p.Lifetime = true, albCookie, albCookieLifetime
+	case albv1.AffinityTypeApplicationCookie:
+		switch p.Name = orElse(a.CookieName, ""); {
+		case p.Name == "":
+			return nil, invalid("sessionAffinity.cookieName: application-cookie needs it")
+		case a.CookieDuration == nil:
+			return nil, invalid("sessionAffinity.cookieDuration: application-cookie needs it")
+		}
 		if p.Lifetime = a.CookieDuration.Duration; p.Lifetime < 0 {
 			return nil, invalid("sessionAffinity.cookieDuration %s: want 0s or more", p.Lifetime)
-		}
-	}
-	switch a.AffinityType {
-	case albv1.AffinityTypeManagedCookie:
-		p.Managed = true
-		if p.Name == "" {
-			p.Name = albCookie
-		}
-		if a.CookieDuration == nil {
-			p.Lifetime = albCookieLifetime
-		}
-	case albv1.AffinityTypeApplicationCookie:
-		if p.Name == "" {
-			return nil, invalid("sessionAffinity.cookieName: application-cookie needs it")
 		}
 	default:
 		return nil, invalid("sessionAffinity.affinityType %q: want application-cookie or managed-cookie", a.AffinityType)

@@ -18,7 +18,7 @@ func (s *Server) relayAnswer(c *call) {
 			fields.Set("Location", to)
 		}
 	}
-	fields = x.corsFields(s.pin(x, fields, c.endpoint))
+	fields = x.corsFields(x.pin(fields, c.endpoint))
 	a.Fields = fields // their array is used again
 	x.record.Status = a.Status
 	c.reply = http1.Answer{Status: a.Status, Reason: a.Reason, Fields: fields, Body: a.Body}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fairlead-gateway/fairlead/internal/http1"
+	"github.com/fairlead-gateway/fairlead/internal/route"
 )
 
 // An origin is what the gateway knows of the client behind a request: its own
@@ -102,6 +103,8 @@ type forwards struct {
 	checked   bool   // the gateway itself took the Authorization header
 	trailers  bool   // the body that goes to the service can have trailers
 	edits     edits  // of the rule and its backend
+
+	stay *route.Persistence // under whose name the client shows what is no service's business; nil: nothing
 }
 
 // appendFields appends the client's end-to-end fields as they came, in their order and spelling,
@@ -109,8 +112,15 @@ type forwards struct {
 func (x *exchange) appendFields(b []byte, to *forwards) []byte {
 	fields := x.request.Fields
 	for i := range fields {
-		if x.passes(i, to) && !to.edits.replace(fields[i].Name) {
-			b = http1.AppendField(b, fields[i].Name, fields[i].Value)
+		if !x.passes(i, to) || to.edits.replace(fields[i].Name) {
+			continue
+		}
+		value, ok := fields[i].Value, true
+		if to.stay != nil {
+			value, ok = hidden(&fields[i], to.stay)
+		}
+		if ok {
+			b = http1.AppendField(b, fields[i].Name, value)
 		}
 	}
 	if x.trailers && to.sessionID == "" {

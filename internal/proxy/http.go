@@ -88,9 +88,11 @@ func (s *Server) serveHTTP(x *exchange) {
 func (s *Server) request(x *exchange, checked bool) {
 	x.call = call{x: x, response: x.to.policy.Timeouts.Effective().Response, answer: http1.Response{Fields: x.call.answer.Fields[:0]}}
 	c := &x.call
-	c.forwards = forwards{prefix: x.to.prefix(), checked: checked, trailers: x.request.Body.Kind == http1.Chunked, edits: x.to.edits}
+	c.forwards = forwards{
+		prefix: x.to.prefix(), checked: checked, trailers: x.request.Body.Kind == http1.Chunked, edits: x.to.edits, stay: x.to.stay.rule,
+	}
 	var err error
-	if c.endpoint = x.to.kept; c.endpoint == nil {
+	if c.endpoint = x.to.stay.endpoint; c.endpoint == nil {
 		c.endpoint, err = x.to.service.Pick(x.to.policy.Balance(false))
 	}
 	if err == nil {

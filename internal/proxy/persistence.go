@@ -1,177 +1,76 @@
 package proxy
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
-// PersistenceKeyFile is where PersistenceKey keeps the key.
-const PersistenceKeyFile = "persistence-key"
-
-// persistenceKeySize is the length of a key in bytes.
-const persistenceKeySize = 32
-
-// PersistenceKey reads the key of session persistence from the data directory, or makes one and keeps it there (mode 0600):
-// with it clients find their endpoints again when the gateway has been restarted. Gateways that share it share their clients.
-func PersistenceKey(dataDir string) ([]byte, error) {
-	file := filepath.Join(dataDir, PersistenceKeyFile)
-	key, err := os.ReadFile(file)
-	switch {
-	case err == nil && len(key) == persistenceKeySize:
-		return key, nil
-	case err == nil:
-		return nil, fmt.Errorf("%s: %d bytes: want %d; remove the file, and a new one is made", file, len(key), persistenceKeySize)
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
-	}
-	key = newPersistenceKey()
-	if err := os.MkdirAll(dataDir, 0o700); err != nil {
-		return nil, err
-	}
-	return key, os.WriteFile(file, key, 0o600)
+// A stay is how a client is kept at an endpoint (GEP-1619, and AGC's session affinity).
+type stay struct {
+	rule     *route.Persistence // nil: it is not kept
+	endpoint *upstream.Endpoint // where it is kept; nil: nowhere yet
+	passes   []pass             // that it has shown
+	foreign  bool               // it has shown what is the application's
 }
 
-func newPersistenceKey() []byte {
-	key := make([]byte, persistenceKeySize)
-	_, _ = rand.Read(key) // never fails
-	return key
-}
-
-// A token is what a client is given, and shows again: when it was made, and a tag of rule and endpoint under a key of the
-// gateway's own. It names an endpoint to nobody else. One that is made up names none; one that is made older or younger
-// than it is leads where it led before.
-type token [tokenTime + tagSize]byte
-
-const (
-	tokenTime = 4 // bytes: seconds since the epoch
-	tagSize   = 12
-)
-
-type tag [tagSize]byte
-
-func (t *token) String() string { return base64.RawURLEncoding.EncodeToString(t[:]) }
-
-// parseToken reads a token; ok tells whether it has the form of one.
-func parseToken(s string) (made time.Time, at tag, ok bool) {
-	var t token
-	s = strings.Trim(s, `"`)
-	if len(s) != base64.RawURLEncoding.EncodedLen(len(t)) {
-		return made, at, false
-	}
-	if _, err := base64.RawURLEncoding.Decode(t[:], []byte(s)); err != nil {
-		return made, at, false
-	}
-	return time.Unix(int64(binary.BigEndian.Uint32(t[:])), 0), tag(t[tokenTime:]), true
-}
-
-// persistence keeps clients at endpoints.
-type persistence struct {
-	key []byte // constant
-
-	mu     sync.Mutex // guards the following
-	places map[*route.Route]*places
-}
-
-// places are the endpoints of one rule that clients are kept at, by tag.
-type places struct {
-	by   map[tag]place
-	used bool // since the last sweep
-}
-
-type place struct {
-	backend  *route.Backend
-	endpoint *upstream.Endpoint
-}
-
-// tag is that of an endpoint of a rule: clients of one rule are not those of another, whatever their services are.
-func (p *persistence) tag(r *route.Route, ep *upstream.Endpoint) (t tag) {
-	h := hmac.New(sha256.New, p.key)
-	for _, part := range [...]string{r.ID, ep.Service(), ep.Scheme, ep.Address()} {
-		h.Write([]byte(strconv.Itoa(len(part)) + ":" + part)) //nolint:errcheck // a hash takes all
-	}
-	copy(t[:], h.Sum(nil))
-	return t
-}
-
-// of is where r's clients are kept.
-func (p *persistence) of(r *route.Route) map[tag]place {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	found := p.places[r]
-	if found == nil {
-		found = &places{by: make(map[tag]place)}
-		for i := range r.Backends {
-			b := &r.Backends[i]
-			if keep := r.PersistenceFor(b); keep == nil || !keep.Managed || b.Service == nil {
-				continue
-			}
-			for _, ep := range b.Service.Endpoints {
-				if t := p.tag(r, ep); found.by[t].backend == nil || found.by[t].backend.Weight == 0 {
-					found.by[t] = place{b, ep}
-				}
-			}
-		}
-		if p.places == nil {
-			p.places = make(map[*route.Route]*places)
-		}
-		p.places[r] = found
-	}
-	found.used = true
-	return found.by
-}
-
-// sweep forgets rules that no client has been kept for since the last one: those of older tables.
-func (p *persistence) sweep() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for r, found := range p.places {
-		if !found.used {
-			delete(p.places, r)
-		}
-		found.used = false
-	}
-}
-
-// resume finds the backend and the endpoint that a client has been kept at (GEP-1619), whatever the backend's weight is by now;
-// nil: it is new, or its endpoint takes no more, or its time is over.
-func (s *Server) resume(x *exchange) (*route.Backend, *upstream.Endpoint) {
+// resume finds the backend and the endpoint at which a client has been kept, whatever the backend's weight is by now (GEP-1619,
+// "Traffic Splitting"); nil: it is new, or its endpoint takes no more, or its time is over.
+func (x *exchange) resume() (*route.Backend, *upstream.Endpoint) {
 	r := x.to.Route
 	var last *route.Persistence
 	for i := range r.Backends {
 		keep := r.PersistenceFor(&r.Backends[i])
-		if keep == nil || !keep.Managed || last != nil && keep.Name == last.Name && keep.Header == last.Header {
+		if keep == nil || last != nil && keep.Name == last.Name && keep.Header == last.Header || !keep.Managed && keep.Lifetime == 0 {
 			continue
 		}
 		last = keep
-		for value := range x.shown(keep) {
-			made, at, ok := parseToken(value)
-			if !ok || keep.Absolute > 0 && x.record.Time.Sub(made) >= keep.Absolute {
-				continue
-			}
-			found, ok := s.persistence.of(r)[at]
-			if ok && !found.endpoint.Leaving() && found.endpoint.Healthy() && found.backend.Invalid == "" && r.PersistenceFor(found.backend).Name == keep.Name {
-				return found.backend, found.endpoint
-			}
+		if b, ep := x.placed(keep, x.shownPasses(keep)); b != nil {
+			return b, ep
 		}
 	}
 	return nil, nil
+}
+
+// placed finds where the first of the passes leads that leads anywhere.
+func (x *exchange) placed(keep *route.Persistence, passes []pass) (found *route.Backend, at *upstream.Endpoint) {
+	own, best := mark(x.to.Route, keep), len(passes)
+	if best == 0 {
+		return nil, nil
+	}
+	for i := range x.to.Backends {
+		b := &x.to.Backends[i]
+		if p := x.to.PersistenceFor(b); p == nil || p.Name != keep.Name || b.Service == nil || b.Invalid != "" {
+			continue
+		}
+		for _, ep := range b.Service.Endpoints {
+			for j, p := range passes[:min(best+1, len(passes))] {
+				if p.at^own != ep.Identity() || ep.Leaving() || !ep.Healthy() || !p.holds(x.record.Time, keep) {
+					continue
+				}
+				if j < best || found.Weight == 0 { // of two backends with one endpoint that which still takes clients
+					found, at, best = b, ep, j
+				}
+				break
+			}
+		}
+	}
+	return found, at
+}
+
+// shownPasses are the passes that the request has under the name of a persistence.
+func (x *exchange) shownPasses(keep *route.Persistence) (all []pass) {
+	for value := range x.shown(keep) {
+		list, _ := parsePasses(value)
+		if all = append(all, list[:min(len(list), maxPasses-len(all))]...); len(all) == maxPasses {
+			break
+		}
+	}
+	return all
 }
 
 // shown yields what the request has under the name of a persistence.
@@ -195,11 +94,21 @@ func (x *exchange) shown(p *route.Persistence) func(yield func(string) bool) {
 	}
 }
 
+// application is what the application has given the client under the name of p, which is its own; ok is false if there is none.
+func (x *exchange) application(p *route.Persistence) (value string, ok bool) {
+	for value := range x.shown(p) {
+		if _, ours := parsePasses(value); !ours || p.Lifetime == 0 {
+			return value, true
+		}
+	}
+	return "", false
+}
+
 // choose picks a backend by weight, or, where the rule keeps clients by what their application has given them, by the hash of
 // that.
 func (x *exchange) choose() *route.Backend {
 	if p := x.to.Persistence; p != nil && !p.Managed {
-		for value := range x.shown(p) {
+		if value, ok := x.application(p); ok {
 			return weighed(x.to.Backends, value)
 		}
 	}
@@ -209,43 +118,57 @@ func (x *exchange) choose() *route.Backend {
 // settle has the client kept at an endpoint of the backend that has been chosen. ep is where it is kept already; nil: nowhere.
 func (x *exchange) settle(ep *upstream.Endpoint) {
 	p := x.to.PersistenceFor(x.to.backend)
-	x.to.persistence, x.to.kept = p, ep
-	if p == nil || p.Managed {
+	x.to.stay = stay{rule: p, endpoint: ep}
+	if p == nil {
 		return
 	}
-	for value := range x.shown(p) {
-		x.to.kept = highest(x.to.service, value)
-		return
+	if !p.Managed && ep == nil {
+		if value, ok := x.application(p); ok {
+			x.to.stay.endpoint, x.to.stay.foreign = highest(x.to.service, value), true
+			return
+		}
 	}
+	x.to.stay.passes = x.shownPasses(p)
 }
 
-// pin adds to an answer of ep what keeps the client there from now on, unless it is kept there already.
-func (s *Server) pin(x *exchange, fields http1.Fields, ep *upstream.Endpoint) http1.Fields {
-	p := x.to.persistence
-	if p == nil || !p.Managed || ep == x.to.kept {
+// pin adds to an answer of ep what keeps the client there from now on, unless it is kept there already, or by its application.
+func (x *exchange) pin(fields http1.Fields, ep *upstream.Endpoint) http1.Fields {
+	k := &x.to.stay
+	p := k.rule
+	if p == nil || ep == k.endpoint || k.foreign || !p.Managed && (p.Lifetime == 0 || setsCookie(fields, p.Name)) {
 		return fields
 	}
-	var t token
-	binary.BigEndian.PutUint32(t[:], uint32(x.record.Time.Unix()))
-	at := s.persistence.tag(x.to.Route, ep)
-	copy(t[tokenTime:], at[:])
+	b := make([]byte, 0, 256)
+	if !p.Header {
+		b = append(append(b, p.Name...), '=')
+	}
+	b = appendPasses(b, pass{ep.Identity() ^ mark(x.to.Route, p), uint32(x.record.Time.Unix())}, k.passes)
 	if p.Header {
-		fields.Set(p.Name, t.String())
+		fields.Set(p.Name, string(b))
 		return fields
 	}
-	cookie := p.Name + "=" + t.String()
 	if p.Path != "" && !strings.ContainsAny(p.Path, ";,") {
-		cookie += "; Path=" + p.Path
+		b = append(append(b, "; Path="...), p.Path...)
 	}
 	if p.Lifetime > 0 {
-		cookie += "; Max-Age=" + strconv.FormatInt(int64(math.Ceil(p.Lifetime.Seconds())), 10)
+		b = strconv.AppendInt(append(b, "; Max-Age="...), int64(math.Ceil(p.Lifetime.Seconds())), 10)
 	}
-	cookie += "; HttpOnly"
+	b = append(b, "; HttpOnly; SameSite=Lax"...) // Strict would end a stay whenever a page elsewhere links here
 	if x.origin.proto == "https" {
-		cookie += "; Secure"
+		b = append(b, "; Secure"...)
 	}
-	fields.Add("Set-Cookie", cookie)
+	fields.Add("Set-Cookie", string(b))
 	return fields
+}
+
+// setsCookie tells whether an answer sets a cookie of that name.
+func setsCookie(fields http1.Fields, name string) bool {
+	for value := range fields.All("Set-Cookie") {
+		if n, _, _ := strings.Cut(value, "="); strings.TrimSpace(n) == name {
+			return true
+		}
+	}
+	return false
 }
 
 // highest is the endpoint that scores highest with the value (rendezvous hashing): few clients move when endpoints come and

@@ -54,7 +54,7 @@ func (s *Server) enterRule(x *exchange) (checked bool, err error) {
 	if err := s.authorize(x, x.to.Filters); err != nil {
 		return checked, err
 	}
-	b, ep := s.resume(x)
+	b, ep := x.resume()
 	if b == nil {
 		b = x.choose()
 	}

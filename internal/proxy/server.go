@@ -42,9 +42,6 @@ type Options struct {
 	Admin     http.Handler // serves /application/**; nil: no such endpoints
 	EurekaOn  bool         // an Eureka source is on: handshakes without a route get Zowe's texts
 
-	// PersistenceKey is a secret of 32 bytes by which clients are kept at endpoints. Nil: one that no other process has.
-	PersistenceKey []byte
-
 	// Unbound is told what Program could not bind, by route.Listener.Key, whenever that changes: also when a later try has
 	// succeeded. It must not call Program, and not wait. Nil: nobody is told.
 	Unbound func(map[string]error)
@@ -67,29 +64,28 @@ type Server struct {
 	Options
 	Sessions Sessions
 
-	applying    sync.Mutex // held by Apply
-	settings    atomic.Pointer[Settings]
-	engine      *loop.Engine // of all sessions; Shutdown ends it
-	stdLog      *log.Logger
-	listeners   []*listener   // gateway.listeners; constant after Listen
-	http2       *h2Server     // theirs
-	conns       atomic.Int64  // open client connections that carry no session
-	started     atomic.Int64  // sessions since start
-	refused     atomic.Int64  // connections and sessions over a limit, since start
-	stopping    atomic.Bool   // Shutdown has begun
-	stopped     chan struct{} // closed by then
-	connGone    chan struct{} // has one when a connection has ended since it was looked at
-	hopID       string        // constant
-	budgets     budgets
-	mirrors     *mirrors
-	persistence persistence
-	unread      time.Duration                // constant: unreadTimeout, less in tests
-	greeting    time.Duration                // constant: headTimeout for PROXY header and TLS, less in tests
-	asking      time.Duration                // constant: authTimeout, less in tests
-	lastPolicy  atomic.Pointer[sharedPolicy] // of the last session
-	living      context.Context              // ends with Shutdown
-	endLiving   context.CancelFunc
-	working     sync.WaitGroup // see background
+	applying   sync.Mutex // held by Apply
+	settings   atomic.Pointer[Settings]
+	engine     *loop.Engine // of all sessions; Shutdown ends it
+	stdLog     *log.Logger
+	listeners  []*listener   // gateway.listeners; constant after Listen
+	http2      *h2Server     // theirs
+	conns      atomic.Int64  // open client connections that carry no session
+	started    atomic.Int64  // sessions since start
+	refused    atomic.Int64  // connections and sessions over a limit, since start
+	stopping   atomic.Bool   // Shutdown has begun
+	stopped    chan struct{} // closed by then
+	connGone   chan struct{} // has one when a connection has ended since it was looked at
+	hopID      string        // constant
+	budgets    budgets
+	mirrors    *mirrors
+	unread     time.Duration                // constant: unreadTimeout, less in tests
+	greeting   time.Duration                // constant: headTimeout for PROXY header and TLS, less in tests
+	asking     time.Duration                // constant: authTimeout, less in tests
+	lastPolicy atomic.Pointer[sharedPolicy] // of the last session
+	living     context.Context              // ends with Shutdown
+	endLiving  context.CancelFunc
+	working    sync.WaitGroup // see background
 
 	programming sync.Mutex // held by Program
 	programmed  programmed
@@ -114,9 +110,6 @@ func New(o Options) *Server {
 	s.engine = loop.Open(loop.Options{Log: o.Log, Lasting: func(fd int) {
 		_ = upstream.KeepAlive(fd) // it fails only on a connection that has ended
 	}})
-	if s.persistence.key = o.PersistenceKey; s.persistence.key == nil {
-		s.persistence.key = newPersistenceKey()
-	}
 	s.stdLog = slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)
 	return s
 }
@@ -197,7 +190,6 @@ func (s *Server) sweepPool() {
 		case <-tick.C:
 			s.settings.Load().pool.Sweep()
 			s.budgets.sweep()
-			s.persistence.sweep()
 		case <-s.stopped:
 			return
 		}

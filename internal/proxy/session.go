@@ -63,7 +63,7 @@ func (s *Server) openSession(x *exchange, checked bool) {
 		s.refuse(x, failed(err, x.target, x.to.name), policy)
 		return
 	}
-	fields := s.pin(x, x.switchFields(up), ss.endpoint.Load())
+	fields := x.pin(x.switchFields(up), ss.endpoint.Load())
 	l := x.sessionLoop(s.engine)
 	x.describe(ss, up.agreed.Protocol)
 	client, head := x.takeOver()
@@ -161,7 +161,7 @@ func (s *Server) connect(x *exchange, ss *Session, checked bool) (up *upstreamCo
 	first, rest := x.to.path()
 	q := &handshakeRequest{
 		target: first + rest + x.query, key: websocket.NewKey(),
-		forwards: forwards{prefix: x.to.prefix(), sessionID: x.record.SessionID, checked: checked, edits: x.to.edits},
+		forwards: forwards{prefix: x.to.prefix(), sessionID: x.record.SessionID, checked: checked, edits: x.to.edits, stay: x.to.stay.rule},
 	}
 	x.Watch(x.run, x.gone)
 	defer x.Unwatch()

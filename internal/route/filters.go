@@ -102,7 +102,8 @@ type Persistence struct {
 	Lifetime time.Duration // of a cookie: Max-Age; 0: until the browser ends
 	Absolute time.Duration // after which the client is balanced anew; 0: never
 	Path     string        // of the cookie
-	Managed  bool          // false: the application sets the cookie itself; the gateway hashes its value
+	Managed  bool          // the gateway sets it; else the application does, and its value is hashed. With a Lifetime the gateway fills in
+	PerRule  bool          // clients of two rules are two, though their cookies may have one name (GEP-1619)
 }
 
 // Chosen tells whether the next request is one of the share that is copied.

@@ -1,6 +1,9 @@
 package upstream
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -36,6 +39,7 @@ type Endpoint struct {
 	Spec                   // constant
 	service string         // constant; the service's name
 	address string         // constant
+	id      uint64         // constant; see Identity
 	literal netip.AddrPort // constant; not valid if Host is a name
 	state   *state         // constant; of the service
 
@@ -50,7 +54,7 @@ type Endpoint struct {
 }
 
 func newEndpoint(service string, spec Spec) *Endpoint {
-	e := &Endpoint{Spec: spec, service: service, address: spec.Address()}
+	e := &Endpoint{Spec: spec, service: service, address: spec.Address(), id: identity(service, spec)}
 	if ip, err := netip.ParseAddr(spec.Host); err == nil && spec.Port > 0 && spec.Port < 1<<16 {
 		e.literal = netip.AddrPortFrom(ip.Unmap(), uint16(spec.Port))
 	}
@@ -65,6 +69,18 @@ func (e *Endpoint) Service() string { return e.service }
 
 // Address is host:port, as Spec's, without building it again.
 func (e *Endpoint) Address() string { return e.address }
+
+// Identity is a number by which the endpoint is known to clients: the same for an equal Spec of a service of that name in every
+// process, and another for any other, as far as 64 bits can tell.
+func (e *Endpoint) Identity() uint64 { return e.id }
+
+func identity(service string, spec Spec) uint64 {
+	h := sha256.New()
+	for _, part := range [...]string{service, spec.ID, spec.Scheme, spec.Host, strconv.Itoa(spec.Port)} {
+		_, _ = io.WriteString(h, strconv.Itoa(len(part))+":"+part) // a hash takes all
+	}
+	return binary.BigEndian.Uint64(h.Sum(nil))
+}
 
 // Sessions is the number of acquisitions not yet released.
 func (e *Endpoint) Sessions() int64 { return e.sessions.Load() }
