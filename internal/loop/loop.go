@@ -43,6 +43,9 @@ func New() *Loop { return newToken(newAccount(&Options{Log: slog.New(slog.Discar
 
 func newToken(a *account) *Loop { return &Loop{start: time.Now(), account: a} }
 
+// Polled reports whether the loop is one of an Engine that polls: Go and Dial work then.
+func (l *Loop) Polled() bool { return l.p != nil }
+
 // Post has f run on the loop, soon, never inside the call. Any goroutine may post, with any lock held.
 func (l *Loop) Post(f Task) { l.Again(f) }
 

@@ -15,24 +15,37 @@ import (
 // dial connects to ep, TLS handshake included, until deadline; connecting alone has the route's own bound. The
 // wait ends early if the client goes.
 func (x *exchange) dial(p *route.Policy, ep *upstream.Endpoint, deadline time.Time) (conn net.Conn, err error) {
-	if l := x.run.Loop(); l != nil {
-		conn, err = x.dialOn(l, p, ep, deadline)
-	} else {
-		conn, err = x.dialAway(p, ep, deadline)
-	}
+	d := dialing{x.run, &x.leash, x.settings.upstream, p.Timeouts.Effective().Connect}
+	conn, err = d.dial(ep, deadline)
 	x.service = conn
 	return conn, err
 }
 
-// dialAway is dial in a goroutine.
-func (x *exchange) dialAway(p *route.Policy, ep *upstream.Endpoint, deadline time.Time) (net.Conn, error) {
+// A dialing is how straight code connects to an endpoint.
+type dialing struct {
+	run     loop.Runner
+	leash   *leash // ends the wait
+	dialer  *upstream.Dialer
+	connect time.Duration // bounds connecting alone
+}
+
+// dial is exchange.dial.
+func (d *dialing) dial(ep *upstream.Endpoint, deadline time.Time) (net.Conn, error) {
+	if l := d.run.Loop(); l != nil {
+		return d.on(l, ep, deadline)
+	}
+	return d.away(ep, deadline)
+}
+
+// away is dial in a goroutine.
+func (d *dialing) away(ep *upstream.Endpoint, deadline time.Time) (net.Conn, error) {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	if err := x.leash.holdDial(cancel); err != nil {
+	if err := d.leash.holdDial(cancel); err != nil {
 		return nil, err
 	}
-	conn, err := x.settings.dialer(p).Dial(ctx, ep)
-	if gone := x.leash.letGo(); gone != nil {
+	conn, err := bounded(d.dialer, d.connect).Dial(ctx, ep)
+	if gone := d.leash.letGo(); gone != nil {
 		if err == nil {
 			conn.Close()
 		}
@@ -43,9 +56,13 @@ func (x *exchange) dialAway(p *route.Policy, ep *upstream.Endpoint, deadline tim
 
 // dialer is the settings' dialer with the route's own bound.
 func (set *Settings) dialer(p *route.Policy) *upstream.Dialer {
-	d := *set.upstream
-	d.Wrap = loop.Wrap
-	d.Timeout = p.Timeouts.Effective().Connect
+	return bounded(set.upstream, p.Timeouts.Effective().Connect)
+}
+
+// bounded is a dialer with a bound of its own, for connections that a loop may take.
+func bounded(of *upstream.Dialer, connect time.Duration) *upstream.Dialer {
+	d := *of
+	d.Wrap, d.Timeout = loop.Wrap, connect
 	return &d
 }
 

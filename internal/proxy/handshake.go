@@ -34,6 +34,7 @@ type handshakeRequest struct {
 	target   string // path and query, as they go on the wire
 	host     string
 	key      string
+	deflate  []string // permessage-deflate elements that are offered
 	forwards forwards
 }
 
@@ -47,8 +48,8 @@ func (x *exchange) appendHandshake(b []byte, q *handshakeRequest) []byte {
 	if len(x.offer.Protocols) > 0 {
 		b = http1.AppendField(b, "Sec-WebSocket-Protocol", strings.Join(x.offer.Protocols, ", "))
 	}
-	if len(x.offer.Deflate) > 0 {
-		b = http1.AppendField(b, "Sec-WebSocket-Extensions", strings.Join(x.offer.Deflate, ", "))
+	if len(q.deflate) > 0 {
+		b = http1.AppendField(b, "Sec-WebSocket-Extensions", strings.Join(q.deflate, ", "))
 	}
 	b = x.appendFields(b, &q.forwards)
 	return append(b, "\r\n"...)
@@ -100,12 +101,10 @@ func (x *exchange) shake(c *http1.ClientConn, q *handshakeRequest) (*upstreamCon
 		if resp.Status != http.StatusSwitchingProtocols {
 			return nil, &answerError{head: resp, conn: c}
 		}
-		length := resp.Fields.Get("Content-Length")
-		if resp.Minor == 0 || length != "" && length != "0" || resp.Fields.Has("Transfer-Encoding") {
-			// RFC 9110, section 7.8, and RFC 9112, section 6: a 101 is HTTP/1.1 and has no body.
-			return nil, &answerError{reason: "a 101 of HTTP/1.0, or with a body"}
+		if err := plainSwitch(resp); err != nil {
+			return nil, err
 		}
-		agreed, err := websocket.CheckResponse(resp.Status, &resp.Fields, q.key, websocket.Offered{Protocols: x.offer.Protocols, Deflate: x.offer.Deflate})
+		agreed, err := websocket.CheckResponse(resp.Status, &resp.Fields, q.key, websocket.Offered{Protocols: x.offer.Protocols, Deflate: q.deflate})
 		if err != nil {
 			return nil, &answerError{reason: err.Error()}
 		}
@@ -114,12 +113,23 @@ func (x *exchange) shake(c *http1.ClientConn, q *handshakeRequest) (*upstreamCon
 		up.conn, up.head = c.TakeOver()
 		return up, nil
 	}
-	return nil, fmt.Errorf("answer: more than %d interim answers", maxInterim)
+	return nil, errInterim
+}
+
+var errInterim = fmt.Errorf("answer: more than %d interim answers", maxInterim)
+
+// plainSwitch tells what is wrong with a 101 (RFC 9110, section 7.8, and RFC 9112, section 6).
+func plainSwitch(resp *http1.Response) error {
+	length := resp.Fields.Get("Content-Length")
+	if resp.Minor == 0 || length != "" && length != "0" || resp.Fields.Has("Transfer-Encoding") {
+		return &answerError{reason: "a 101 of HTTP/1.0, or with a body"}
+	}
+	return nil
 }
 
 // switchFields makes the fields of the client's 101: the service's end-to-end fields as they came, then
-// what was agreed.
-func (x *exchange) switchFields(up *upstreamConn) http1.Fields {
+// what was agreed. The messages of a session that is movable have to stand for themselves.
+func (x *exchange) switchFields(up *upstreamConn, movable bool) http1.Fields {
 	fields := x.answerFields(up.fields)
 	kept := fields[:0]
 	for _, f := range fields {
@@ -137,7 +147,11 @@ func (x *exchange) switchFields(up *upstreamConn) http1.Fields {
 	if up.agreed.Protocol != "" {
 		kept.Add("Sec-WebSocket-Protocol", up.agreed.Protocol)
 	}
-	if up.agreed.Extensions != "" {
+	switch {
+	case up.agreed.Extensions == "":
+	case movable:
+		kept.Add("Sec-WebSocket-Extensions", up.agreed.WithoutContext())
+	default:
 		kept.Add("Sec-WebSocket-Extensions", up.agreed.Extensions)
 	}
 	return kept

@@ -10,7 +10,6 @@ import (
 
 	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/loop"
-	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
@@ -193,13 +192,13 @@ func (s *Server) stopFronts(polled []*listener) {
 	})
 }
 
-// dialOn is dial in a fiber of l. Where the endpoint is a name, a goroutine resolves it and dials.
-func (x *exchange) dialOn(l *loop.Loop, p *route.Policy, ep *upstream.Endpoint, deadline time.Time) (net.Conn, error) {
+// on is dial in a fiber of l. Where the endpoint is a name, a goroutine resolves it and dials.
+func (d *dialing) on(l *loop.Loop, ep *upstream.Endpoint, deadline time.Time) (net.Conn, error) {
 	at, ok := ep.Literal()
 	if !ok {
 		var conn net.Conn
 		var err error
-		x.run.Offload(func() { conn, err = x.dialAway(p, ep, deadline) })
+		d.run.Offload(func() { conn, err = d.away(ep, deadline) })
 		if err != nil {
 			return nil, err
 		}
@@ -211,16 +210,16 @@ func (x *exchange) dialOn(l *loop.Loop, p *route.Policy, ep *upstream.Endpoint, 
 		return c, nil
 	}
 	until := deadline
-	if t := l.Now().Add(p.Timeouts.Effective().Connect); t.Before(until) {
+	if t := l.Now().Add(d.connect); t.Before(until) {
 		until = t
 	}
 	var held error
 	c, err := l.Dial(at, loop.DialOptions{Deadline: until, Begun: func(abandon func()) {
-		if held = x.leash.holdDial(abandon); held != nil {
+		if held = d.leash.holdDial(abandon); held != nil {
 			abandon()
 		}
 	}})
-	if gone := x.leash.letGo(); gone != nil {
+	if gone := d.leash.letGo(); gone != nil {
 		if err == nil {
 			_ = c.Close()
 		}
@@ -232,7 +231,7 @@ func (x *exchange) dialOn(l *loop.Loop, p *route.Policy, ep *upstream.Endpoint, 
 	if !ep.Secure() {
 		return c, nil
 	}
-	secure, err := l.StartTLS(c, x.settings.dialer(p).TLSFor(ep), deadline)
+	secure, err := l.StartTLS(c, d.dialer.TLSFor(ep), deadline)
 	if err != nil {
 		return nil, &upstream.DialError{Op: upstream.OpTLS, Endpoint: ep.Address(), Err: err}
 	}

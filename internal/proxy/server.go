@@ -32,6 +32,8 @@ const (
 	causeShutdown  = "shutdown"
 	causeDrain     = "drain"
 	causeUnhealthy = "unhealthy"
+	causeMove      = "moved by an operator"
+	causeRebalance = "rebalance"
 )
 
 // Options are what a Server is made of. All but Admin and Unbound are required.
@@ -83,9 +85,11 @@ type Server struct {
 	greeting   time.Duration                // constant: headTimeout for PROXY header and TLS, less in tests
 	asking     time.Duration                // constant: authTimeout, less in tests
 	lastPolicy atomic.Pointer[sharedPolicy] // of the last session
-	living     context.Context              // ends with Shutdown
-	endLiving  context.CancelFunc
-	working    sync.WaitGroup // see background
+
+	living    context.Context // ends with Shutdown
+	endLiving context.CancelFunc
+	working   sync.WaitGroup // see background
+	searching sync.WaitGroup // for other endpoints of sessions, in goroutines
 
 	programming sync.Mutex // held by Program
 	programmed  programmed
@@ -93,6 +97,8 @@ type Server struct {
 
 	mu       sync.Mutex // guards the following
 	policies map[sessionPolicy]*sessionPolicy
+	movers   map[string]*mover
+	suspects map[*upstream.Endpoint][]*search
 	open     map[*clientConn]struct{} // connections that carry no session
 	carried  map[*carriage]struct{}   // what some of these carry
 	quiet    chan struct{}            // closed when the last of them ends; nil unless somebody waits
@@ -101,7 +107,8 @@ type Server struct {
 // New returns a Server that serves nothing yet: Apply gives it its settings.
 func New(o Options) *Server {
 	s := &Server{
-		Options: o, policies: make(map[sessionPolicy]*sessionPolicy), open: make(map[*clientConn]struct{}),
+		Options: o, policies: make(map[sessionPolicy]*sessionPolicy), movers: make(map[string]*mover),
+		suspects: make(map[*upstream.Endpoint][]*search), open: make(map[*clientConn]struct{}),
 		carried: make(map[*carriage]struct{}),
 		stopped: make(chan struct{}), connGone: make(chan struct{}, 1), hopID: newHopID(), mirrors: newMirrors(),
 		unread: unreadTimeout, greeting: headTimeout, asking: authTimeout,
@@ -190,6 +197,7 @@ func (s *Server) sweepPool() {
 		case <-tick.C:
 			s.settings.Load().pool.Sweep()
 			s.budgets.sweep()
+			s.sweepMovers()
 		case <-s.stopped:
 			return
 		}
@@ -220,6 +228,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	case <-ctx.Done():
 		s.cutSessions()
 	}
+	s.searching.Wait()
 	s.accepting.Wait()
 	s.mirrors.stop()
 	s.engine.Close()

@@ -63,7 +63,8 @@ func (s *Server) openSession(x *exchange, checked bool) {
 		s.refuse(x, failed(err, x.target, x.to.name), policy)
 		return
 	}
-	fields := x.pin(x.switchFields(up), ss.endpoint.Load())
+	failover := s.keep(x, ss, up)
+	fields := x.pin(x.switchFields(up, failover != route.FailoverOff), ss.endpoint.Load())
 	l := x.sessionLoop(s.engine)
 	x.describe(ss, up.agreed.Protocol)
 	client, head := x.takeOver()
@@ -75,7 +76,7 @@ func (s *Server) openSession(x *exchange, checked bool) {
 	deflate := up.agreed.Deflate()
 	clientSide := relay.Side{Stream: loop.Attach(l, client), Head: head, Deflate: deflate}
 	upstreamSide := relay.Side{Stream: loop.Attach(l, up.conn), Head: up.head, Deflate: deflate}
-	ss.policy = s.sessionPolicyOf(policy, policy.WebSocket.FailoverOf(x.query, up.agreed.Protocol))
+	ss.policy = s.sessionPolicyOf(policy, failover)
 	s.started.Add(1)
 	x.service, x.slot, x.session = nil, nil, nil // the relay's
 	l.Post(func() {                              // on the loop, so that the session is listed before its first byte moves
@@ -134,6 +135,20 @@ func (x *exchange) takeOver() (client net.Conn, head []byte) {
 	return x.h1.TakeOver()
 }
 
+// keep sees to it that the session can go on at another endpoint, where its route says so, and returns what becomes of it.
+func (s *Server) keep(x *exchange, ss *Session, up *upstreamConn) route.Failover {
+	failover := x.to.policy.WebSocket.FailoverOf(x.query, up.agreed.Protocol)
+	if failover == route.FailoverOff {
+		return failover
+	}
+	if len(x.head) > maxKeptHead {
+		s.Log.Warn("failover off for a session: its handshake is too large to be kept", "session_id", x.record.SessionID, "bytes", len(x.head), "most", maxKeptHead)
+		return route.FailoverOff
+	}
+	ss.head = keepHead(x.head, &x.record, up.agreed.Extensions, x.hostName(x.to.policy) != "")
+	return failover
+}
+
 // describe fills in what is kept of a session once it is open.
 func (x *exchange) describe(ss *Session, subprotocol string) {
 	x.record.Status, x.record.Websocket, x.record.Subprotocol = http.StatusSwitchingProtocols, true, subprotocol
@@ -162,6 +177,10 @@ func (s *Server) connect(x *exchange, ss *Session, checked bool) (up *upstreamCo
 	q := &handshakeRequest{
 		target: first + rest + x.query, key: websocket.NewKey(),
 		forwards: forwards{prefix: x.to.prefix(), sessionID: x.record.SessionID, checked: checked, edits: x.to.edits, stay: x.to.stay.rule},
+		deflate:  x.offer.Deflate,
+	}
+	if x.to.policy.WebSocket.FailoverOf(x.query, "") != route.FailoverOff {
+		q.deflate = websocket.OfferWithoutContext(q.deflate)
 	}
 	x.Watch(x.run, x.gone)
 	defer x.Unwatch()
@@ -350,25 +369,14 @@ func (s *Server) abandon(x *exchange, ss *Session, up *upstreamConn, client net.
 	s.log(x)
 }
 
-// Lost implements relay.Owner: what the client is told when its endpoint is gone.
-func (ss *Session) Lost(_ *relay.Session, loss relay.Loss) relay.Verdict {
-	switch {
-	case loss.Cause == causeUnhealthy:
-		return relay.Verdict{Code: websocket.ServiceRestart, Reason: "The service instance does not answer"}
-	case loss.Cause == causeDrain || ss.endpoint.Load().Leaving():
-		return relay.Verdict{Code: websocket.ServiceRestart, Reason: "The service instance is going away"}
-	}
-	return relay.Verdict{Code: websocket.Internal, Reason: "Connection to the service was lost"}
-}
-
-// Moved implements relay.Owner. Lost asks for no move.
-func (ss *Session) Moved(*relay.Session, uint32, bool) {}
-
 // Done implements relay.Owner: the last thing that happens to a session, and its one line
 // in the access log.
 func (ss *Session) Done(_ *relay.Session, res *relay.Result) {
 	ss.endpoint.Load().Release()
 	ss.owner.Sessions.remove(ss)
+	if m := ss.moving; m != nil && m.leftBadly(res) {
+		ss.owner.moverOf(ss.endpoint.Load().Service()).sentAway()
+	}
 	if ss.owner.AccessLog.Off() {
 		return
 	}
@@ -380,6 +388,7 @@ func (ss *Session) Done(_ *relay.Session, res *relay.Result) {
 	rec.MessagesIn, rec.MessagesOut = res.MessagesIn, res.MessagesOut
 	rec.CloseCode, rec.CloseReason = int(res.Code), res.Reason
 	rec.ClosedBy, rec.Cause = res.By.String(), res.Cause
+	rec.Moves, rec.Uncertain = res.Moves, res.Uncertain
 	ss.owner.AccessLog.Log(rec)
 }
 

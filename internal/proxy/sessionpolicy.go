@@ -13,6 +13,7 @@ type sessionPolicy struct {
 	relay    relay.Policy
 	moving   route.Moving
 	failover route.Failover // of this session: reconnect, replay or off
+	auto     bool           // and that because the route says auto
 	balance  upstream.Balance
 	connect  time.Duration // timeouts.connect
 	attempt  time.Duration // timeouts.handshake
@@ -43,6 +44,10 @@ func (s *Server) findPolicy(p *route.Policy, failover route.Failover) *sessionPo
 			Ping: l.Ping, Pong: l.Pong, CloseTimeout: l.CloseTimeout,
 		},
 		moving: p.Moving(), failover: failover, balance: p.Balance(true), connect: t.Connect, attempt: t.Handshake,
+	}
+	if failover != route.FailoverOff {
+		v.auto = p.WebSocket.Failover == route.FailoverAuto
+		v.relay.Hold, v.relay.Replay = int(v.moving.FailoverBuffer), failover == route.FailoverReplay
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,6 +27,8 @@ type Session struct {
 	endpoint atomic.Pointer[upstream.Endpoint] // on which a place is taken
 	opening  accesslog.Packed                  // what the access log and the list say of its opening, and its serviceUrl
 	policy   *sessionPolicy                    // nil while the handshake goes on
+	head     keptHead                          // for a move; "" with failover off
+	moving   *moving                           // of the loop; nil: it has never lost its endpoint
 	client   *clientPlaces                     // nil: sessions are not counted by client
 	owner    *Server
 	secure   bool // the client came by https, to us or to a proxy that says so
@@ -58,6 +60,7 @@ func (ss *Session) view() SessionView {
 	v.Record.BytesIn, v.Record.BytesOut = st.BytesIn, st.BytesOut
 	v.Record.MessagesIn, v.Record.MessagesOut = st.MessagesIn, st.MessagesOut
 	v.Record.Duration = time.Since(v.Record.Time)
+	v.Record.Moves, v.Record.Uncertain = st.Moves, st.Uncertain
 	v.LastActivity, v.Held = st.LastActivity, st.Held
 	return v
 }

@@ -1,0 +1,352 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/accesslog"
+	"github.com/fairlead-gateway/fairlead/internal/http1"
+	"github.com/fairlead-gateway/fairlead/internal/loop"
+	"github.com/fairlead-gateway/fairlead/internal/relay"
+	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+	"github.com/fairlead-gateway/fairlead/internal/websocket"
+)
+
+// A move's life: the relay asks Lost, Lost makes a search, the mover of the service gives it its turns (mover.go), a turn is one
+// attempt at one endpoint, and resume gives the relay what came of it. The relay says in Moved how it ended.
+
+// What bounds the moves of one session.
+const (
+	failoverQueue = 60 * time.Second // it waits so long for its turn
+	goodAfter     = 10 * time.Second // a move is good once its endpoint has sent a message, or has lived so long
+	poorMoves     = 3                // so many in a row that are not end the session
+	lastResort    = time.Second      // after a loss, when the lost endpoint itself counts again if there is no other
+)
+
+// What clients are told at the end of sessions that could have moved.
+const (
+	reasonLeaving   = "The service instance is going away"
+	reasonUnhealthy = "The service instance does not answer"
+	reasonLost      = "Connection to the service was lost"
+	reasonNoOther   = "The service instance was lost, and no other took the session over"
+	reasonWithin    = "The service instance was lost within a message"
+	reasonFlapping  = "The service instances fail one after the other"
+)
+
+// moving is what a session knows of its moves. Owned by its loop.
+type moving struct {
+	search   *search            // under way; nil: none
+	next     *upstream.Endpoint // on which a place is taken for it
+	at       time.Time          // of the last move
+	messages int64              // of services to the client, by then
+	poor     int                // moves in a row that were not good
+}
+
+// Lost implements relay.Owner: whether another endpoint is looked for, and what the client is told if not, or if there is none.
+func (ss *Session) Lost(r *relay.Session, loss relay.Loss) relay.Verdict {
+	v := ss.farewell(&loss)
+	if !ss.mayMove(&loss, &v) {
+		return v
+	}
+	if ss.moving == nil {
+		ss.moving = new(moving)
+	}
+	q := &search{
+		ss: ss, relay: r, epoch: loss.Epoch, lost: ss.endpoint.Load(), planned: loss.Planned, verdict: v, began: time.Now(), hurried: loss.Waiting > 0,
+	}
+	ss.moving.search = q
+	q.mover = ss.owner.moverOf(q.lost.Service())
+	if loss.Code == websocket.GoingAway {
+		ss.owner.suspect(q)
+	} else {
+		q.mover.add(q)
+	}
+	v.Wait = failoverQueue + ss.policy.moving.FailoverTimeout + time.Second // the search ends before
+	return v
+}
+
+// farewell is what the client is told if the session does not move.
+func (ss *Session) farewell(loss *relay.Loss) relay.Verdict {
+	v := relay.Verdict{Code: websocket.ServiceRestart}
+	switch may := ss.policy.failover != route.FailoverOff; {
+	case loss.Cause == causeMove || loss.Cause == causeRebalance:
+		v.Stay = true
+	case loss.Cause == causeUnhealthy:
+		v.Reason = reasonUnhealthy
+	case loss.Cause == causeDrain || ss.endpoint.Load().Leaving():
+		v.Reason = reasonLeaving
+	case may && loss.Movable:
+		v.Reason = reasonNoOther
+	case may:
+		v.Reason = reasonWithin
+	default:
+		v.Code, v.Reason = websocket.Internal, reasonLost
+	}
+	return v
+}
+
+// mayMove tells whether another endpoint is looked for. If not, v may have been changed.
+func (ss *Session) mayMove(loss *relay.Loss, v *relay.Verdict) bool {
+	p, m := ss.policy, ss.moving
+	switch {
+	case p.failover == route.FailoverOff || !loss.Movable || ss.owner.stopping.Load():
+		return false
+	case loss.Cause == causeDrain && p.moving.Drain == route.CloseAll:
+		return false
+	case (loss.Cause == causeUnhealthy || loss.Cause == relay.CausePong) && p.moving.OnUnhealthy == route.CloseAll:
+		return false
+	case p.auto && !loss.Planned && ss.owner.moverOf(ss.endpoint.Load().Service()).braked():
+		v.Code, v.Reason = websocket.Internal, reasonLost
+		return false
+	case m == nil || m.at.IsZero() || loss.Planned:
+		return true
+	}
+	if loss.Answered || time.Since(m.at) >= goodAfter {
+		m.poor = 0
+		return true
+	}
+	if m.poor++; m.poor >= poorMoves {
+		v.Code, v.Reason = websocket.Internal, reasonFlapping
+		return false
+	}
+	return true
+}
+
+// Moved implements relay.Owner: how the search that Lost began has ended.
+func (ss *Session) Moved(r *relay.Session, epoch uint32, ok bool) {
+	m := ss.moving
+	q := m.search
+	if q == nil || q.epoch != epoch {
+		return
+	}
+	m.search = nil
+	next := m.next
+	m.next = nil
+	switch {
+	case ok:
+		var st relay.Stats
+		r.Stats(&st)
+		m.at, m.messages = time.Now(), st.MessagesOut
+		ss.endpoint.Swap(next).Release()
+		q.mover.count(r, m.messages)
+	case next != nil:
+		next.Release()
+	}
+	q.leash.end(nil)
+	if !ok {
+		q.mover.failed(q)
+	}
+}
+
+// leftBadly tells whether the session ended as one does whose service does not take sessions over: with a Close that blames the
+// client, before any message.
+func (m *moving) leftBadly(res *relay.Result) bool {
+	return !m.at.IsZero() && res.By == relay.Upstream && res.MessagesOut == m.messages &&
+		(res.Code == websocket.ProtocolError || res.Code == websocket.Unsupported || res.Code == websocket.Policy || res.Code >= 4000)
+}
+
+// A search looks for another endpoint of the service for one session. All but its leash is owned by whoever runs its turn.
+type search struct {
+	ss      *Session
+	relay   *relay.Session
+	mover   *mover
+	epoch   uint32
+	lost    *upstream.Endpoint
+	planned bool
+	hurried bool          // bytes of the client wait for it
+	verdict relay.Verdict // if it finds none
+	began   time.Time
+	until   time.Time // the end of failoverTimeout; zero: it had no turn yet
+	tried   []*upstream.Endpoint
+	pauses  int
+	leash   leash // ends with the search
+}
+
+// A refusal is an endpoint's word that the session is not to be taken over, there or anywhere.
+type refusal relay.Verdict
+
+func (r *refusal) Error() string { return r.Reason }
+
+// over tells that nobody waits for the search any more.
+func (q *search) over() bool { return q.leash.ended() != nil }
+
+// turn is one attempt. again: another turn is due after a pause, which may be 0. dialled: an endpoint was asked.
+func (q *search) turn(r loop.Runner) (pause time.Duration, again, dialled bool) {
+	now := time.Now()
+	switch {
+	case q.over():
+		return 0, false, false
+	case q.until.IsZero() && now.Sub(q.began) > failoverQueue:
+		q.giveUp(q.verdict)
+		return 0, false, false
+	case q.until.IsZero():
+		q.until = now.Add(q.ss.policy.moving.FailoverTimeout)
+	case !now.Before(q.until):
+		q.giveUp(q.verdict)
+		return 0, false, false
+	}
+	ep := q.take()
+	if ep == nil {
+		if q.verdict.Stay { // nothing is lost
+			q.giveUp(q.verdict)
+			return 0, false, false
+		}
+		q.tried, q.pauses = q.tried[:0], q.pauses+1
+		return min(backoff(q.pauses), max(time.Until(q.until), time.Millisecond)), true, false
+	}
+	up, err := q.attempt(r, ep)
+	if err == nil {
+		if !q.resume(r, ep, up) {
+			ep.Release()
+		}
+		return 0, false, true
+	}
+	ep.Release()
+	var refused *refusal
+	switch {
+	case q.over():
+	case errors.As(err, &refused):
+		q.mover.s.Log.Info("session not taken over", "service", ep.Service(), "instance", ep.ID, "err", err)
+		q.giveUp(relay.Verdict{Code: refused.Code, Reason: refused.Reason, Stay: q.verdict.Stay})
+	default:
+		q.mover.s.Log.Debug("session not taken over", "service", ep.Service(), "instance", ep.ID, "err", err)
+		q.tried = append(q.tried, ep)
+		return 0, true, true
+	}
+	return 0, false, true
+}
+
+func (q *search) giveUp(v relay.Verdict) { q.relay.GiveUp(q.epoch, v) }
+
+// take takes a place on an endpoint that is worth an attempt; nil: there is none now.
+func (q *search) take() *upstream.Endpoint {
+	service, balance := q.lost.Newest(), q.ss.policy.balance
+	if q.verdict.Stay {
+		balance = upstream.LeastSessions
+	}
+	ep, err := service.Take(balance, append(slices.Clone(q.tried), q.lost)...)
+	if err != nil && !q.planned && time.Since(q.began) >= lastResort {
+		ep, err = service.Take(balance, q.tried...) // it may be back
+	}
+	if err != nil {
+		return nil
+	}
+	return ep
+}
+
+// attempt shakes hands with ep for the session. A *refusal ends the search, any other error passes ep over.
+func (q *search) attempt(r loop.Runner, ep *upstream.Endpoint) (*relay.Side, error) {
+	p, s := q.ss.policy, q.mover.s
+	deadline := time.Now().Add(p.attempt)
+	if q.until.Before(deadline) {
+		deadline = q.until
+	}
+	d := dialing{r, &q.leash, s.settings.Load().upstream, p.connect}
+	conn, err := d.dial(ep, deadline)
+	if err != nil {
+		return nil, err
+	}
+	c := http1.NewClientConn(conn)
+	c.SetLimit(deadline)
+	side, err := q.shake(c, ep)
+	if gone := q.leash.letGo(); gone != nil && err == nil {
+		err = gone
+		side.Stream.Abort()
+		return nil, err
+	}
+	if err != nil {
+		_ = c.Close()
+	}
+	return side, err
+}
+
+// shake says what the first handshake said, and wants what it was answered.
+func (q *search) shake(c *http1.ClientConn, ep *upstream.Endpoint) (*relay.Side, error) {
+	if err := q.leash.hold(c); err != nil {
+		return nil, err
+	}
+	var rec accesslog.Record
+	var st relay.Stats
+	q.ss.unpackTo(&rec)
+	q.relay.Stats(&st)
+	key := websocket.NewKey()
+	head, extensions := q.ss.head.append(nil, &rec, &resumption{host: ep.Address(), key: key, resumed: st.Moves + 1})
+	if err := c.Send(head, nil, false); err != nil {
+		return nil, err
+	}
+	var resp http1.Response
+	for range maxInterim {
+		if err := c.ReadResponse(http.MethodGet, &resp, 0); err != nil {
+			return nil, err
+		}
+		if resp.Status < 200 && resp.Status != http.StatusSwitchingProtocols {
+			continue
+		}
+		was := websocket.Agreed{Protocol: rec.Subprotocol, Extensions: extensions}
+		if err := judge(&resp, key, &was); err != nil {
+			return nil, err
+		}
+		conn, early := c.TakeOver()
+		return &relay.Side{Stream: loop.Attach(q.relay.Loop(), conn), Head: early, Deflate: was.Deflate()}, nil
+	}
+	return nil, errInterim
+}
+
+// judge says what the final answer of an endpoint to a session's second handshake means.
+func judge(resp *http1.Response, key string, was *websocket.Agreed) error {
+	status := strconv.Itoa(resp.Status) + " " + http.StatusText(resp.Status)
+	switch {
+	case resp.Status == http.StatusUnauthorized || resp.Status == http.StatusForbidden:
+		return &refusal{Code: websocket.Policy, Reason: "The service refused the session at another instance: " + status}
+	case resp.Status >= 500:
+		return errors.New("service answered " + status)
+	case resp.Status != http.StatusSwitchingProtocols:
+		return &refusal{Code: websocket.ServiceRestart, Reason: "Another instance of the service does not take the session over: " + status}
+	}
+	if err := plainSwitch(resp); err != nil {
+		return err
+	}
+	offered := websocket.Offered{}
+	if was.Protocol != "" {
+		offered.Protocols = []string{was.Protocol}
+	}
+	if was.Extensions != "" {
+		offered.Deflate = []string{was.Extensions}
+	}
+	now, err := websocket.CheckResponse(resp.Status, &resp.Fields, key, offered)
+	if err != nil {
+		return err
+	}
+	if why := was.Continues(now); why != "" {
+		return &refusal{Code: websocket.ServiceRestart, Reason: "Another instance of the service agrees on " + why}
+	}
+	return nil
+}
+
+// resume gives the session its next upstream, on its loop. False: it was too late.
+func (q *search) resume(r loop.Runner, ep *upstream.Endpoint, up *relay.Side) (ok bool) {
+	do := func() {
+		m := q.ss.moving
+		if m.search == q && !q.over() {
+			m.next = ep
+			if ok = q.relay.Resume(*up, q.epoch); ok {
+				return
+			}
+			m.next = nil
+		}
+		_, _ = up.Stream.Write(websocket.AppendClose(nil, &[4]byte{}, websocket.GoingAway, "client gone"))
+		up.Stream.Close()
+	}
+	if r.Loop() != nil {
+		do()
+		return ok
+	}
+	var done loop.Gate
+	q.relay.Loop().Post(func() { do(); done.Open() })
+	done.Wait(r)
+	return ok
+}
