@@ -172,7 +172,7 @@ func DefaultEureka() Policy {
 			IdleTimeout:    defaultIdleTimeout,
 			IdleCounts:     Frames,
 			AllowedOrigins: []string{},
-			Failover:       FailoverOff,
+			Failover:       FailoverAuto,
 			Drain:          WaitForEnd,
 			OnUnhealthy:    WaitForEnd,
 			Rebalance:      RebalanceOff,
@@ -192,6 +192,7 @@ func DefaultEureka() Policy {
 func DefaultGatewayAPI() Policy {
 	p := DefaultEureka()
 	p.WebSocket.ConnectFailure = StatusOnFailure
+	p.WebSocket.Failover = FailoverOff
 	p.WebSocket.AllowedOrigins = []string{"*"}
 	p.HostHeader = HostOfClient
 	p.Timeouts.Response = 0
