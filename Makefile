@@ -50,7 +50,7 @@ interop: build ## the built gateway with services and clients that others wrote
 http: build $(H2SPEC) ## the built gateway's HTTP: clients of others, h2spec, hostile bytes, gigabytes
 	FAIRLEAD_H2SPEC=$(CURDIR)/$(H2SPEC) $(INTEROP) -timeout 8m -run '^TestHTTP' ./interop/
 
-gateway: build ## the built gateway with manifests: each feature of the Gateway API, with traffic; needs Go and curl alone
+gateway: build ## the built gateway with manifests: each feature of the Gateway API, with traffic; needs Go and curl
 	$(INTEROP) -timeout 3m -run '^TestGateway' ./interop/
 
 $(H2SPEC): interop/h2spec/go.mod interop/h2spec/go.sum

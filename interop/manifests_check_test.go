@@ -84,6 +84,15 @@ func TestGatewayCheck(t *testing.T) {
 		m.write("bad.yaml", "kind: [unclosed\n")
 		wants(t, m, 1, []string{"bad.yaml:"})
 	})
+	t.Run("no such directory", func(t *testing.T) {
+		wants(t, newManifests(t), 1, []string{"manifests: stat: no such file or directory", "hint: --manifests and manifests name files and directories"})
+	})
+	t.Run("a route without a Gateway", func(t *testing.T) {
+		m := newManifests(t)
+		m.echo("one")
+		m.write("route.yaml", strings.ReplaceAll(changingRoute, "${TO}", "one"))
+		wants(t, m, 1, []string{"route.yaml:2: HTTPRoute default/all: spec.parentRefs[0]: there is no Gateway default/gw"})
+	})
 	t.Run("no such flag", func(t *testing.T) {
 		m := newManifests(t)
 		m.write("good.yaml", sound)

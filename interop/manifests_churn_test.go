@@ -22,7 +22,16 @@ func TestGatewayChurn(t *testing.T) {
 	m.echo("one")
 	m.echo("two")
 	m.write("gateway.yaml", changingGateway)
+	made, err := os.ReadFile(filepath.Join(m.dir, "made.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Service two has now one and now another endpoint.
+	first, second := m.echoes["two"].address, startEcho(t, "two", nil).address
 	write := func(i int) {
+		if i%4 == 0 {
+			m.write("made.yaml", strings.ReplaceAll(string(made), "port: "+portOf(first), "port: "+portOf([]string{first, second}[i/4%2])))
+		}
 		m.values["TO"] = []string{"one", "two"}[i%2]
 		m.write("route.yaml", strings.Replace(changingRoute, "rules:", fmt.Sprintf("hostnames: [site.example, n%d.example]\n  rules:", i), 1))
 		m.write("certificate.yaml", m.ca.issue(t, "site.example").secret("site"))

@@ -189,7 +189,9 @@ func (m *manifests) handshake(t *testing.T, url string, fields ...string) (*webs
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*wait)
 	defer cancel()
-	url = strings.Replace(url, "http", "ws", 1)
+	if rest, ok := strings.CutPrefix(url, "http"); ok {
+		url = "ws" + rest
+	}
 	return websocket.Dial(ctx, url, options)
 }
 

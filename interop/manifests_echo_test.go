@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -194,4 +195,12 @@ func (n errTooFew) Error() string { return strconv.Itoa(int(n)) + " so far" }
 func refusing(t *testing.T) string {
 	t.Helper()
 	return "127.0.0.1:" + freePorts(t, 1)[0]
+}
+
+// serveAny runs a handler of HTTP/1.1.
+func serveAny(t *testing.T, h http.Handler) (address string) {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
 }

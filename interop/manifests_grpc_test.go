@@ -135,27 +135,11 @@ func TestGatewayGRPC(t *testing.T) {
 		})
 	})
 	t.Run("a conversation", func(t *testing.T) {
-		body, say := io.Pipe()
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://grpc.example/test.Echo/Say", body)
-		req.Header.Set("Content-Type", "application/grpc")
-		req.Header.Set("TE", "trailers")
-		resp, err := c.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
+		call := converse(t, m, "http://grpc.example/test.Echo/Say")
 		for _, text := range []string{"a", "b", "c"} {
-			if _, err := say.Write(grpcMessage(text)); err != nil {
-				t.Fatal(err)
-			}
-			if got, err := readGRPC(resp.Body); err != nil || got != "one "+text {
-				t.Fatalf("said %q, got %q, %v", text, got, err)
-			}
+			call.ask(text)
 		}
-		say.Close()
-		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.Trailer.Get("Grpc-Status") != "0" {
-			t.Errorf("at its end: %v, trailers %v", err, resp.Trailer)
-		}
+		call.end()
 	})
 	t.Run("health", func(t *testing.T) {
 		probed := services["probed"]

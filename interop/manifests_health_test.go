@@ -4,6 +4,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -63,6 +66,28 @@ func TestGatewayHealth(t *testing.T) {
 		for range 4 {
 			m.serves(t, "http://any.example/pair", "b")
 		}
+	})
+	t.Run("onUnhealthy", func(t *testing.T) {
+		kept, left := m.open(t, "ws://any.example/http"), m.open(t, "ws://any.example/leaves")
+		byHTTP.turn("/health", 500)
+		left.wantClose(1012)
+		byHTTP.turn("/health", 0)
+		kept.ask("still here", "still here")
+		m.eventually(t, "http://any.example/http", "the service well again", func(a *answerOf) bool { return a.StatusCode == http.StatusOK })
+	})
+	t.Run("drain", func(t *testing.T) {
+		kept, left := m.open(t, "ws://any.example/http"), m.open(t, "ws://any.example/leaves")
+		made, err := os.ReadFile(filepath.Join(m.dir, "made.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As Kubernetes says it of a pod that is to end.
+		m.write("made.yaml", strings.Replace(string(made), "addresses: [127.0.0.1], conditions: {ready: true}",
+			"addresses: [127.0.0.1], conditions: {ready: false, serving: true, terminating: true}", 1))
+		left.wantClose(1012)
+		kept.ask("still here", "still here")
+		m.write("made.yaml", string(made))
+		m.eventually(t, "http://any.example/http", "the endpoint again", func(a *answerOf) bool { return a.StatusCode == http.StatusOK })
 	})
 	t.Run("alb HealthCheckPolicy on another port", func(t *testing.T) {
 		falls(t, "/elsewhere", func() { told.turn("/alive", 503) }, func() { told.turn("/alive", 0) })

@@ -97,6 +97,16 @@ func TestGatewayOwnKinds(t *testing.T) {
 		defer conn.CloseNow()
 		(&session{t, conn}).wantClose(1012)
 
+		m.ask(t, http.MethodGet, "http://chat.example/locked").want(t, http.StatusUnauthorized)
+		m.refusesSession(t, "http://chat.example/locked", http.StatusUnauthorized)
+		m.refusesSession(t, "http://chat.example/locked", http.StatusUnauthorized, "Authorization", basic("ada", "guess").Get("Authorization"))
+		credentials := []string{"Authorization", basic("ada", adminPassword).Get("Authorization")}
+		for _, saw := range []seen{m.get(t, "http://chat.example/locked", http.StatusOK, credentials...).saw, m.open(t, "ws://chat.example/locked", credentials...).saw} {
+			if saw.Header.Get("Authorization") != "" {
+				t.Error("what the gateway itself has checked reaches the service")
+			}
+		}
+
 		if saw := m.get(t, "http://chat.example/own-host", http.StatusOK).saw; saw.Host == "chat.example" || !strings.HasPrefix(saw.Host, "127.0.0.1:") {
 			t.Errorf("the service is asked for %s", saw.Host)
 		}
