@@ -36,7 +36,6 @@ type seen struct {
 type echo struct {
 	name    string
 	address string
-	fails   bool // constant: it answers 500 to everything
 
 	mu    sync.Mutex // guards the following
 	seen  []seen
