@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/fairlead-gateway/fairlead/internal/config"
+	"github.com/fairlead-gateway/fairlead/internal/eureka"
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
@@ -37,6 +38,9 @@ func (c *checkCommand) Run() error {
 	}
 	if _, err := reloadable(conf, slog.New(slog.DiscardHandler)); err != nil {
 		return err
+	}
+	if problems := eureka.StaticProblems(conf.Registry.StaticDefinitions); len(problems) > 0 {
+		return errors.Join(problems...)
 	}
 	if !c.JSON {
 		if err := printChecked(os.Stdout, conf); err != nil {

@@ -117,6 +117,7 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 		}
 		g.registry.SetUsers(users)
 		g.registry.Restore(filepath.Join(c.DataDir, "registry.snapshot"))
+		g.registry.LoadStatic()
 		sources = append(sources, g.registry)
 	}
 	if c.Eureka.On() {

@@ -276,7 +276,15 @@ func (k *checker) limits() {
 func (k *checker) registry() {
 	r := k.c.Registry
 	if !r.On() {
+		if len(r.StaticDefinitions) > 0 {
+			k.add("registry.staticDefinitions", errors.New("the embedded registry is off"), "remove registry.enabled: false, or the definitions")
+		}
 		return
+	}
+	for i, dir := range r.StaticDefinitions {
+		if _, err := os.ReadDir(dir); err != nil {
+			k.add(fmt.Sprintf("registry.staticDefinitions[%d]", i), err, "name a directory that this user may read")
+		}
 	}
 	before := len(k.errs)
 	k.pair("registry.tls", r.TLS.CertFile, r.TLS.KeyFile)

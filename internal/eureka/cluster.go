@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -201,7 +202,8 @@ func (c *Cluster) keepRegistered(ctx context.Context) {
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
-	if err := c.clients[at].Cancel(stop, c.own.App, c.own.ID); err != nil {
+	err := c.clients[at].Cancel(stop, c.own.App, c.own.ID)
+	if e, ok := errors.AsType[*CallError](err); err != nil && (!ok || e.Status != http.StatusNotFound) {
 		c.log.Warn("gateway registration not ended", "server", c.clients[at].String(), "err", err)
 	}
 	c.mu.Lock()
@@ -213,7 +215,7 @@ func (c *Cluster) keepRegistered(ctx context.Context) {
 func (c *Cluster) announce(ctx context.Context, client *Client, registered bool) error {
 	if registered {
 		err := client.Renew(ctx, c.own)
-		if e, ok := errors.AsType[*CallError](err); !ok || e.Status != 404 {
+		if e, ok := errors.AsType[*CallError](err); !ok || e.Status != http.StatusNotFound {
 			return err
 		}
 		c.log.Info("gateway registers again", "server", client.String())

@@ -29,7 +29,6 @@ func TestConfigCheck(t *testing.T) {
 		{"no port", Config{Address: "localhost"}, "registry.address"},
 		{"off", Config{Enabled: new(bool), Address: "nonsense"}, ""},
 		{"peers", Config{Peers: []string{"http://x"}}, "not available"},
-		{"static", Config{StaticDefinitions: []string{"x"}}, "not available"},
 		{"ownership", Config{Auth: AuthConfig{Ownership: true}}, "needs users"},
 		{"network", Config{AllowedHosts: []string{"10.0.0.0/99"}}, "allowedHosts"},
 		{"hosts", Config{AllowedHosts: []string{"10.0.0.0/9", "*.a", "::1"}}, ""},

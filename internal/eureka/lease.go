@@ -17,12 +17,16 @@ var (
 type caller struct {
 	name    string // who it is, empty where nobody has to say
 	replica bool   // another registry that passes on what it was told
+	static  bool   // a static definition
 }
 
 // register takes an instance, or what is new about one. It owns in.
 func (r *Registry) register(in *Instance, by caller) error {
 	now := time.Now()
 	translate(in)
+	if !by.static {
+		r.supplement(in)
+	}
 	weight := size(in)
 	if limit := r.cfg.metadataLimit(); weight > limit {
 		return refuse("metadata is %d bytes, more than %d", weight, limit)
@@ -39,7 +43,7 @@ func (r *Registry) register(in *Instance, by caller) error {
 	if err := r.room(old, weight); err != nil {
 		return err
 	}
-	l := &lease{inst: in, owner: by.name, weight: weight, renewed: now}
+	l := &lease{inst: in, owner: by.name, static: by.static, weight: weight, renewed: now}
 	var before *Instance
 	if old != nil {
 		before = old.inst

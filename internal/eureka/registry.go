@@ -27,15 +27,17 @@ type Registry struct {
 	// when the route table carries the generation, or ctx ends. Nil does not wait.
 	Programmed func(ctx context.Context, generation uint64)
 
-	cfg     Config // constant
-	log     *slog.Logger
-	cross   *http.CrossOriginProtection // constant
-	started time.Time                   // constant
-	warn    limiter
-	changed chan struct{}
-	saved   snapshot
-	users   atomic.Pointer[auth.Users]
-	view    atomic.Pointer[view] // nil: something changed since it was built
+	cfg        Config // constant
+	log        *slog.Logger
+	cross      *http.CrossOriginProtection // constant
+	started    time.Time                   // constant
+	warn       limiter
+	changed    chan struct{}
+	saved      snapshot
+	static     *static // nil: none
+	users      atomic.Pointer[auth.Users]
+	additional atomic.Pointer[map[string][]additional] // by service id: metadata that definitions give to services; nil: none
+	view       atomic.Pointer[view]                    // nil: something changed since it was built
 
 	mu         sync.Mutex // guards the following
 	apps       map[string]map[string]*lease
@@ -117,6 +119,7 @@ func (r *Registry) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { r.saved.run(ctx, r) })
+	wg.Go(func() { r.static.run(ctx, r) })
 	evict := time.NewTicker(r.cfg.evictionInterval())
 	defer evict.Stop()
 	sweep := time.NewTicker(deltaSweep)
