@@ -11,8 +11,10 @@ H2SPEC := .tools/h2spec
 CONTROLLER_GEN := .tools/controller-gen
 FUZZTIME ?= 20s
 SOAK ?= 10m
+CHAOS ?= 2m
+CHAOS_SESSIONS ?= 2000
 
-.PHONY: help build demo generate test lint bench interop http gateway conformance schema zowe soak fuzz
+.PHONY: help build demo generate test lint bench interop http gateway conformance schema zowe chaos soak fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,7 +47,7 @@ bench: build ## the numbers of bench/README.md, beside nginx and HAProxy
 
 interop: build ## the built gateway with services and clients that others wrote
 	interop/prepare
-	$(INTEROP) -timeout 12m -skip '^Test(HTTP|Gateway|Soak)' ./interop/
+	$(INTEROP) -timeout 12m -skip '^Test(HTTP|Gateway|Soak|Chaos)' ./interop/
 
 http: build $(H2SPEC) ## the built gateway's HTTP: clients of others, h2spec, hostile bytes, gigabytes
 	FAIRLEAD_H2SPEC=$(CURDIR)/$(H2SPEC) $(INTEROP) -timeout 8m -run '^TestHTTP' ./interop/
@@ -64,6 +66,9 @@ zowe: build ## the WebSocket cases of the Zowe API Mediation Layer; needs Go alo
 
 schema: ## objects in files, judged as an API server judges them; needs Go alone
 	$(GO) -C interop/schema test -count=1 -timeout 10m ./...
+
+chaos: build ## two gateways and five instances that are killed, stopped, paused and cut for CHAOS (2m), while CHAOS_SESSIONS (2000) clients count
+	FAIRLEAD_CHAOS=$(CHAOS) FAIRLEAD_CHAOS_SESSIONS=$(CHAOS_SESSIONS) $(INTEROP) -timeout 30m -run '^TestChaos' ./interop/
 
 soak: build ## sessions of every kind for SOAK (10m): no byte may change, nothing may be left behind
 	FAIRLEAD_SOAK=$(SOAK) $(INTEROP) -timeout 24h -run '^TestSoak' ./interop/
