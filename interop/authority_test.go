@@ -120,5 +120,6 @@ func (a *authority) configMap(name string) string {
 
 // caSecret is a manifest of an authority, as AGC's policies want it.
 func (a *authority) caSecret(name string) string {
-	return fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: %s}\ndata:\n  ca.crt: %s\n", name, base64.StdEncoding.EncodeToString([]byte(a.pem)))
+	return fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: %s}\ndata:\n  ca.crt: %s\n", name,
+		base64.StdEncoding.EncodeToString([]byte(a.pem)))
 }

@@ -75,7 +75,8 @@ func TestGatewayAttempts(t *testing.T) {
 				m.serves(t, "http://sticky.example/cookie", first.saw.Service, "Cookie", "other=1; "+cookie.Name+"="+cookie.Value)
 			}
 		}
-		if cookie := cookieOf(t, m.get(t, "http://sticky.example/permanent", http.StatusOK).Header, "seat"); cookie.MaxAge <= 0 && cookie.Expires.IsZero() {
+		cookie := cookieOf(t, m.get(t, "http://sticky.example/permanent", http.StatusOK).Header, "seat")
+		if cookie.MaxAge <= 0 && cookie.Expires.IsZero() {
 			t.Errorf("the cookie of an hour says %v", cookie)
 		}
 		for range 4 {
@@ -88,7 +89,7 @@ func TestGatewayAttempts(t *testing.T) {
 		}
 		// A handshake can be the first.
 		s := m.open(t, "ws://sticky.example/cookie")
-		cookie := cookieOf(t, s.response.Header, "seat")
+		cookie = cookieOf(t, s.response.Header, "seat")
 		for range 3 {
 			m.serves(t, "http://sticky.example/cookie", s.saw.Service, "Cookie", cookie.Name+"="+cookie.Value)
 		}

@@ -179,7 +179,9 @@ spec:
 		}
 	})
 	t.Run("of another process", func(t *testing.T) {
-		waitFor(t, "the condition", wait, nil, func() error { return m.condition("Gateway", "default/one", "Accepted", "False", "PortUnavailable") })
+		waitFor(t, "the condition", wait, nil, func() error {
+			return m.condition("Gateway", "default/one", "Accepted", "False", "PortUnavailable")
+		})
 		holder.Close() // and the port is tried again
 		m.eventually(t, "http://one.example:81/", "the port that became free", func(a *answerOf) bool { return a.saw.Service == "one" })
 		waitFor(t, "the condition", wait, nil, func() error {

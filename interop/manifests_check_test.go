@@ -85,7 +85,9 @@ func TestGatewayCheck(t *testing.T) {
 		wants(t, m, 1, []string{"bad.yaml:"})
 	})
 	t.Run("no such directory", func(t *testing.T) {
-		wants(t, newManifests(t), 1, []string{"manifests: stat: no such file or directory", "hint: --manifests and manifests name files and directories"})
+		wants(t, newManifests(t), 1, []string{
+			"manifests: stat: no such file or directory", "hint: --manifests and manifests name files and directories",
+		})
 	})
 	t.Run("a route without a Gateway", func(t *testing.T) {
 		m := newManifests(t)

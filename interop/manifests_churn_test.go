@@ -82,7 +82,9 @@ func TestGatewayChurn(t *testing.T) {
 	}
 	for i := 1; i <= 12; i++ {
 		write(i)
-		m.eventually(t, fmt.Sprintf("http://n%d.example/", i), fmt.Sprintf("change %d", i), func(a *answerOf) bool { return a.StatusCode == http.StatusOK })
+		m.eventually(t, fmt.Sprintf("http://n%d.example/", i), fmt.Sprintf("change %d", i), func(a *answerOf) bool {
+			return a.StatusCode == http.StatusOK
+		})
 		for _, s := range kept {
 			s.ask("still here", "still here")
 		}

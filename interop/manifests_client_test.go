@@ -25,7 +25,8 @@ func (m *manifests) newClient(change ...func(*http.Transport)) *http.Client {
 		f(tr)
 	}
 	m.t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 2 * wait, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	asIs := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &http.Client{Transport: tr, Timeout: 2 * wait, CheckRedirect: asIs}
 }
 
 // priorKnowledge has a client speak HTTP/2 in clear text.
@@ -109,8 +110,9 @@ func (a *answerOf) wantProblem(t *testing.T, status int) {
 	t.Helper()
 	a.want(t, status)
 	var doc struct{ Status int }
-	if err := json.Unmarshal([]byte(a.body), &doc); err != nil || doc.Status != status || a.Header.Get("Content-Type") != "application/problem+json" {
-		t.Errorf("%s: not a problem document of %d: %s %s", a.Request.URL, status, a.Header.Get("Content-Type"), a.body)
+	kind := a.Header.Get("Content-Type")
+	if err := json.Unmarshal([]byte(a.body), &doc); err != nil || doc.Status != status || kind != "application/problem+json" {
+		t.Errorf("%s: not a problem document of %d: %s %s", a.Request.URL, status, kind, a.body)
 	}
 }
 

@@ -59,8 +59,14 @@ spec:
 		{"HTTP/2", []string{"https://site.example/x"}, []string{"HTTP/2 200", `"Service":"one"`, "version 2 "}},
 		{"HTTP/1.1", []string{"--http1.1", "https://site.example/x"}, []string{"HTTP/1.1 200 OK", "version 1.1 "}},
 		{"prior knowledge", []string{"--http2-prior-knowledge", "http://site.example/plain"}, []string{"HTTP/2 200", "version 2 "}},
-		{"a redirect", []string{"-L", "http://site.example/x?y"}, []string{"301 Moved Permanently", `"URI":"/x?y"`, "redirects 1 at https://site.example:20443/x?y"}},
-		{"nothing there", []string{"http://stranger.example/", "--connect-to", "stranger.example:80:" + m.at("443")}, []string{"400 Bad Request"}},
+		{
+			"a redirect", []string{"-L", "http://site.example/x?y"},
+			[]string{"301 Moved Permanently", `"URI":"/x?y"`, "redirects 1 at https://site.example:20443/x?y"},
+		},
+		{
+			"plain HTTP where TLS is spoken", []string{"http://stranger.example/", "--connect-to", "stranger.example:80:" + m.at("443")},
+			[]string{"400 Bad Request"},
+		},
 		{
 			"a handshake", []string{
 				"--http1.1", "--max-time", "1", "https://site.example/ws", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket",

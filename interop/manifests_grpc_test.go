@@ -71,7 +71,8 @@ func TestGatewayGRPC(t *testing.T) {
 		services[name] = s
 		m.service(name, "kubernetes.io/h2c", serveH2C(t, s))
 	}
-	m.service("secure", "", serveHTTP(t, &grpcService{name: "secure"}, &tls.Config{Certificates: []tls.Certificate{m.ca.issue(t, "service.example").tls}}))
+	conf := &tls.Config{Certificates: []tls.Certificate{m.ca.issue(t, "service.example").tls}}
+	m.service("secure", "", serveHTTP(t, &grpcService{name: "secure"}, conf))
 	m.object(m.ca.configMap("services"))
 	m.object(m.ca.issue(t, "grpc.example").secret("site"))
 	m.file("protocols.yaml")
@@ -124,7 +125,8 @@ func TestGatewayGRPC(t *testing.T) {
 	t.Run("filters", func(t *testing.T) {
 		before := services["mirror"].hits.Load()
 		_, _, resp := call(t, "test.Echo/Say", "X-Rule", "client")
-		if got := services["one"].rule.Load(); got != "echo" || resp.Header.Get("X-Answer") != "echo" || resp.Trailer.Get("Grpc-Message") != "said" {
+		got := services["one"].rule.Load()
+		if got != "echo" || resp.Header.Get("X-Answer") != "echo" || resp.Trailer.Get("Grpc-Message") != "said" {
 			t.Errorf("the service saw x-rule %v; the client saw %v and trailers %v", got, resp.Header, resp.Trailer)
 		}
 		waitFor(t, "the mirrored call", wait, nil, func() error {

@@ -101,7 +101,8 @@ func TestGatewayStreams(t *testing.T) {
 	}
 	t.Run("TLSRoute", func(t *testing.T) { // TLS goes on to the service
 		m.serves(t, "https://a.pass.example/", "tls")
-		if saw := m.get(t, "https://a.pass.example/", http.StatusOK).saw; saw.ServerName != "a.pass.example" || saw.Header.Get("X-Forwarded-For") != "" {
+		saw := m.get(t, "https://a.pass.example/", http.StatusOK).saw
+		if saw.ServerName != "a.pass.example" || saw.Header.Get("X-Forwarded-For") != "" {
 			t.Errorf("the service saw %+v", saw)
 		}
 		if _, err := m.tlsDial("443", "b.pass.example", nil); err == nil {

@@ -27,7 +27,8 @@ func TestGatewayHTTPS(t *testing.T) {
 	m.start("443")
 
 	t.Run("HTTPS", func(t *testing.T) {
-		for url, service := range map[string]string{"https://one.example/": "one", "https://two.example/": "two", "https://a.wild.example/": "three"} {
+		for name, service := range map[string]string{"one.example": "one", "two.example": "two", "a.wild.example": "three"} {
+			url := "https://" + name + "/"
 			m.serves(t, url, service)
 			a := m.get(t, url, http.StatusOK)
 			if a.ProtoMajor != 2 || a.saw.Header.Get("X-Forwarded-Proto") != "https" {
