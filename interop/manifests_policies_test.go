@@ -113,6 +113,30 @@ func TestGatewayOwnKinds(t *testing.T) {
 		}
 		m.ask(t, http.MethodGet, "http://chat.example/own-host?delay=10s").wantProblem(t, http.StatusGatewayTimeout)
 	})
+	t.Run("RoutePolicy loadBalancing", func(t *testing.T) {
+		for range 4 {
+			first := m.get(t, "http://stay.example/page", http.StatusOK)
+			cookie := cookieOf(t, first.Header, "seat")
+			if cookie.MaxAge != 3600 || cookie.Path != "/" || !cookie.HttpOnly {
+				t.Errorf("the cookie says %v", cookie)
+			}
+			for _, path := range []string{"/page", "/api"} { // the rules share it
+				a := m.get(t, "http://stay.example"+path, http.StatusOK, "Cookie", "other=1; seat="+cookie.Value)
+				if a.saw.Service != first.saw.Service || a.Header.Get("Set-Cookie") != "" || a.saw.Header.Get("Cookie") != "other=1" {
+					t.Errorf("%s: %s, then %s, which saw %v; %v", path, first.saw.Service, a.saw.Service, a.saw.Header, a.Header)
+				}
+				m.serves(t, "http://stay.example"+path, first.saw.Service, "Cookie", "seat="+cookie.Value)
+			}
+		}
+		for i := range 4 {
+			tenant := string(rune('p' + i))
+			first := m.get(t, "http://stay.example/hashed", http.StatusOK, "X-Tenant", tenant)
+			if first.Header.Get("Set-Cookie") != "" || first.saw.Header.Get("X-Tenant") != tenant {
+				t.Errorf("%v, and the service saw %v", first.Header, first.saw.Header)
+			}
+			m.serves(t, "http://stay.example/hashed", first.saw.Service, "X-Tenant", tenant)
+		}
+	})
 	t.Run("Backend", func(t *testing.T) {
 		had := map[string]bool{}
 		for range 6 {
