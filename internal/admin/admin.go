@@ -59,6 +59,10 @@ func New(o Options) http.Handler {
 		{"/application/version", "GET", true, []http.HandlerFunc{s.version}},
 		{"/gateway/version", "GET", true, []http.HandlerFunc{s.version}}, // Zowe's other names for it
 		{"/gateway/api/v1/version", "GET", true, []http.HandlerFunc{s.version}},
+		{"/gateway/services", "GET", false, []http.HandlerFunc{s.zoweServices}},
+		{"/gateway/services/{id}", "GET", false, []http.HandlerFunc{s.zoweService}},
+		{"/gateway/api/v1/services", "GET", false, []http.HandlerFunc{s.zoweServices}},
+		{"/gateway/api/v1/services/{id}", "GET", false, []http.HandlerFunc{s.zoweService}},
 		{"/application/websockets", "GET", false, []http.HandlerFunc{s.listSessions}},
 		{"/application/websockets/{id}", "GET, DELETE", false, []http.HandlerFunc{s.getSession, s.closeSession}},
 		{"/application/routes", "GET", false, []http.HandlerFunc{s.routes}},

@@ -29,7 +29,7 @@ func start(t *testing.T, stopping bool) (h http.Handler, password string) {
 }
 
 // startWith is start with what is served.
-func startWith(t *testing.T, stopping bool, pool *upstream.Pool, table *route.Table) (h http.Handler, password string) {
+func startWith(t *testing.T, stopping bool, pool *upstream.Pool, table *route.Table, edits ...func(*Options)) (h http.Handler, password string) {
 	t.Helper()
 	dir := t.TempDir()
 	log := slog.New(slog.DiscardHandler)
@@ -53,10 +53,14 @@ func startWith(t *testing.T, stopping bool, pool *upstream.Pool, table *route.Ta
 		t.Errorf("the second start does not know the first one's password: %v %v", good, err)
 	}
 	registry := eureka.NewRegistry(eureka.Config{}, log)
-	return New(Options{
+	o := Options{
 		Sessions: new(proxy.Sessions), Moves: fakeMoves{}, Table: func() *route.Table { return table }, Pool: pool, Users: func() *auth.Users { return users },
 		Stopping: func() bool { return stopping }, Instances: registry.Instances, Embedded: true, Version: Version{Version: "1.2.3", Build: "b", Commit: "c"}, Log: log,
-	}), password
+	}
+	for _, edit := range edits {
+		edit(&o)
+	}
+	return New(o), password
 }
 
 func get(h http.Handler, method, target, remote, password string) *httptest.ResponseRecorder {
@@ -100,6 +104,10 @@ func TestWhoMaySee(t *testing.T) {
 		{"GET", "http://gw/application/env", loopback, "", 401},
 		{"GET", "http://gw/application/env", loopback, password, 404},
 		{"GET", "http://gw/application/routes", loopback, password, 200},
+		{"GET", "http://gw/gateway/services", loopback, "", 401},
+		{"GET", "http://gw/gateway/services", loopback, password, 200},
+		{"GET", "http://gw/gateway/api/v1/services/none", loopback, password, 404},
+		{"DELETE", "http://gw/gateway/services/none", loopback, password, 405},
 		{"GET", "http://gw/application/services", loopback, password, 200},
 		{"POST", "http://gw/application/services/none/drain", loopback, "", 401},
 		{"POST", "http://gw/application/services/none/drain", loopback, password, 404},

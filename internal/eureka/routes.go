@@ -55,6 +55,7 @@ func (t translation) routes(instances []*Instance) []route.Route {
 	byRank := slices.SortedStableFunc(slices.Values(instances), rank)
 	urlID, trouble := publicID(id, byRank)
 	problems = append(problems, trouble...)
+	problems = append(problems, unsupported(byRank)...)
 
 	base := route.Route{Source: sourceName, ServiceID: urlID, Service: t.pool.Service(id, specs)}
 	known := base
@@ -163,6 +164,12 @@ func rank(a, b *Instance) int {
 	}
 	return cmp.Or(cmp.Compare(number(a.Status == Up), number(b.Status == Up)), cmp.Compare(number(!a.External), number(!b.External)),
 		cmp.Compare(a.UpOrder, b.UpOrder))
+}
+
+// PublicID is the id under which the service of instances, at least one, stands in paths.
+func PublicID(instances []*Instance) string {
+	id, _ := publicID(instances[0].ServiceID(), slices.SortedStableFunc(slices.Values(instances), rank))
+	return id
 }
 
 // publicID is the service's id in paths: apiml.service.apimlId of the instance that wins, else id.

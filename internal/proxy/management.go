@@ -14,7 +14,14 @@ import (
 // isOwn tells whether the path is the gateway's own.
 func (s *Server) isOwn(path string) bool {
 	rest, found := strings.CutPrefix(path, "/application")
-	return found && (rest == "" || rest[0] == '/') || s.EurekaOn && (path == "/gateway/version" || path == "/gateway/api/v1/version")
+	return found && (rest == "" || rest[0] == '/') || s.EurekaOn && isZowes(path)
+}
+
+// isZowes tells whether the path is among those that Zowe's gateway answers itself and this one does too.
+func isZowes(path string) bool {
+	rest, found := strings.CutPrefix(path, "/gateway/")
+	rest = strings.TrimPrefix(rest, "api/v1/")
+	return found && (rest == "version" || rest == "services" || strings.HasPrefix(rest, "services/"))
 }
 
 // serveAdmin has Options.Admin answer, which is an ordinary http.Handler and may block: it runs where it may, and
