@@ -29,6 +29,8 @@ func TestGatewayHealth(t *testing.T) {
 	m.echo("elsewhere")
 	told := startEcho(t, "told", nil)
 	m.values["HEALTH_PORT"] = portOf(told.address)
+	podded := startEcho(t, "podded", nil)
+	m.values["PODDED_PORT"], m.fromPods = portOf(podded.address), true
 	m.file("health.yaml")
 	m.start("80")
 
@@ -100,6 +102,9 @@ func TestGatewayHealth(t *testing.T) {
 		if probe := byWebSocket.requests("/probe")[0]; probe.Header.Get("Upgrade") != "websocket" {
 			t.Errorf("the probe is %+v", probe)
 		}
+	})
+	t.Run("readinessProbe", func(t *testing.T) {
+		falls(t, "/podded", func() { podded.turn("/ready", 500) }, func() { podded.turn("/ready", 0) })
 	})
 	t.Run("no probe unless asked for", func(t *testing.T) {
 		m.get(t, "http://any.example/never", http.StatusUpgradeRequired)

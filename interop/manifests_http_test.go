@@ -40,6 +40,13 @@ func TestGatewayHTTPRoute(t *testing.T) {
 		} {
 			m.serves(t, c.url, c.service, c.fields...)
 		}
+		for url, service := range map[string]string{
+			"http://b.names.example/": "one", "http://x.a.names.example/": "one", "http://a.names.example/a": "two", "http://A.Names.EXAMPLE/a": "two",
+			"http://a.names.example/": "one",
+		} {
+			m.serves(t, url, service)
+		}
+		m.refuses(t, "http://names.example/", http.StatusNotFound)
 		for _, path := range []string{"/exact/x", "/v22", "/r/x", "/r/1/2", "/"} {
 			m.refuses(t, "http://match.example"+path, http.StatusNotFound)
 		}

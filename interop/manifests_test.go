@@ -30,6 +30,7 @@ type manifests struct {
 	base     string // for everything else
 	address  string
 	registry bool // the embedded registry is on
+	fromPods bool // kubernetes.probeFromPods
 	values   map[string]string
 	ca       *authority
 	client   *http.Client // HTTP/1.1, and HTTP/2 over TLS
@@ -137,7 +138,7 @@ func (m *manifests) config() string {
 	}
 	name := filepath.Join(m.base, "fairlead.yaml")
 	fill(m.t, "testdata/gateway/fairlead.yaml", name, map[string]string{
-		"ADDRESS": m.address, "REGISTRY": strconv.FormatBool(m.registry), "ADMIN_HASH": hash, "DIR": m.base,
+		"ADDRESS": m.address, "REGISTRY": strconv.FormatBool(m.registry), "FROM_PODS": strconv.FormatBool(m.fromPods), "ADMIN_HASH": hash, "DIR": m.base,
 	})
 	return name
 }

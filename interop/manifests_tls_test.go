@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"net/http"
 	"testing"
+
+	"github.com/coder/websocket"
 )
 
 // HTTPS listeners: the certificate for the name, of the kind that the client can verify, and no answer on a wrong connection.
@@ -39,6 +41,11 @@ func TestGatewayHTTPS(t *testing.T) {
 		if conn, err := m.tlsDial("443", "stranger.example", nil); err == nil {
 			conn.Close()
 			t.Error("a name that no listener has got a certificate")
+		}
+		unnamed := func(c *tls.Config) { c.ServerName, c.InsecureSkipVerify = "", true }
+		if conn, err := m.tlsDial("443", "", unnamed); err == nil {
+			conn.Close()
+			t.Error("a client that names nobody got a certificate, although every listener has a hostname")
 		}
 	})
 	t.Run("ECDSA beside RSA", func(t *testing.T) {
@@ -135,8 +142,13 @@ func TestGatewayClientCertificates(t *testing.T) {
 				t.Errorf("a client with %s is let in", name)
 			}
 		}
-		a := askWith(t, m.newClient(certified(known)), http.MethodGet, "https://site.example/", "")
-		a.want(t, http.StatusOK)
+		c := m.newClient(certified(known))
+		askWith(t, c, http.MethodGet, "https://site.example/", "").want(t, http.StatusOK)
+		conn, _, err := websocket.Dial(t.Context(), "wss://site.example/", &websocket.DialOptions{HTTPClient: c})
+		if err != nil {
+			t.Fatalf("a session of a client with a good certificate: %v", err)
+		}
+		_ = conn.CloseNow()
 	})
 	t.Run("GatewayFrontendClientCertificateValidationInsecureFallback", func(t *testing.T) {
 		for name, pair := range map[string]*issued{"none": nil, "a stranger's": stranger, "a good one": known} {
