@@ -81,6 +81,36 @@ func TestZoweWebSocketProxy(t *testing.T) {
 	}
 }
 
+// Zowe's WebSocketChaoticTest, case 1: a session that is open when an instance is shut down is still answered, also when that instance
+// carries it. There is one session at each instance.
+func TestZoweSessionOutlivesInstance(t *testing.T) {
+	d := startDemo(t, "--basic", "user:pass")
+	valid := basic("user", "pass")
+	names, err := d.running()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 3 {
+		for _, order := range orders {
+			for _, name := range names {
+				var sessions []*session
+				for range names {
+					sessions = append(sessions, d.dial(t, order+"/uppercase", valid))
+				}
+				d.change(t, name, "stop")
+				for _, s := range sessions {
+					s.ask("hello world!", "HELLO WORLD!")
+					s.ask(fmt.Sprintf("round %d", round), fmt.Sprintf("ROUND %d", round))
+				}
+				d.change(t, name, "start")
+				for _, s := range sessions {
+					_ = s.conn.CloseNow()
+				}
+			}
+		}
+	}
+}
+
 // Zowe's WebSocketChaoticTest, cases 2 and 3: a new session works after an instance was shut
 // down, whichever it was, and with none left the client is told why.
 func TestZoweInstanceShutDown(t *testing.T) {

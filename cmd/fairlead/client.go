@@ -43,6 +43,7 @@ type sessionsCommand struct {
 	List  sessionsListCommand  `cmd:"" default:"withargs" help:"List the live sessions (default)."`
 	Show  sessionsShowCommand  `cmd:"" help:"Show one session."`
 	Close sessionsCloseCommand `cmd:"" help:"Close a session."`
+	Move  sessionsMoveCommand  `cmd:"" help:"Move a session to another instance, without loss."`
 }
 
 type sessionsListCommand struct{ clientFlags }
@@ -111,9 +112,22 @@ func (c *sessionsCloseCommand) Run() error {
 	return err
 }
 
+type sessionsMoveCommand struct {
+	clientFlags
+	ID string `arg:"" help:"sessionId of the list."`
+}
+
+// Run moves one session.
+func (c *sessionsMoveCommand) Run() error {
+	_, _, err := c.call(http.MethodPost, "/application/websockets/"+url.PathEscape(c.ID)+"/move")
+	return err
+}
+
 type servicesCommand struct {
 	List  servicesListCommand  `cmd:"" default:"withargs" help:"List the services (default)."`
 	Drain servicesDrainCommand `cmd:"" help:"Have an instance take nothing new, and its sessions leave it."`
+
+	Rebalance servicesRebalanceCommand `cmd:"" help:"Move sessions until the instances of a service have equal shares."`
 }
 
 type servicesListCommand struct{ clientFlags }
@@ -196,6 +210,31 @@ func (c *servicesDrainCommand) Run() error {
 		return fmt.Errorf("%s: answer: %w", c.Gateway, err)
 	}
 	fmt.Printf("%s takes nothing new; %d sessions are to leave it\n", strings.Join(v.Instances, ", "), v.Sessions)
+	return nil
+}
+
+type servicesRebalanceCommand struct {
+	clientFlags
+	ID string `arg:"" help:"serviceId of the list."`
+}
+
+// Run rebalances one service.
+func (c *servicesRebalanceCommand) Run() error {
+	body, _, err := c.call(http.MethodPost, "/application/services/"+url.PathEscape(c.ID)+"/rebalance")
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		fmt.Println(string(body))
+		return nil
+	}
+	var v struct {
+		Sessions int `json:"sessions"`
+	}
+	if err := json.Unmarshal(body, &v); err != nil {
+		return fmt.Errorf("%s: answer: %w", c.Gateway, err)
+	}
+	fmt.Printf("%d sessions are about to move\n", v.Sessions)
 	return nil
 }
 

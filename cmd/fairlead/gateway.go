@@ -105,7 +105,6 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 	g.store(c)
 
 	pool := upstream.NewPool()
-	pool.OnLeave = func(e *upstream.Endpoint) { g.server.EndpointLeft(e) }
 	g.prober = &upstream.Prober{Pool: pool, Dialer: g.dialer.Load, OnChange: g.healthChanged}
 	var providers []provider.Provider
 	var sources []eureka.Source // in order of precedence
@@ -160,6 +159,7 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 		g.registry.Programmed = g.programmed
 	}
 	g.server = proxy.New(proxy.Options{Table: g.manager.Table, AccessLog: g.accessLog, Log: g.log, EurekaOn: g.source != nil, Unbound: unbound})
+	pool.OnLeave, pool.OnJoin = g.server.EndpointLeft, g.server.EndpointJoined // nothing that has come before has a session
 	g.manager.OnSwap(func(t *route.Table) { g.server.Program(t) })
 	g.server.Admin = admin.New(admin.Options{
 		Sessions: &g.server.Sessions, Moves: g.server, Table: g.manager.Table, Pool: pool, Users: g.users.Load, Stopping: g.server.Stopping,

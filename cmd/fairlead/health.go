@@ -11,6 +11,7 @@ func (g *gateway) healthChanged(e *upstream.Endpoint) {
 		g.log.Warn("endpoint unhealthy", "service", e.Service(), "instance", e.ID, "address", e.Address(), "err", h.Err, "sessions", e.Sessions())
 		g.server.EndpointUnhealthy(e)
 	case h.Failed > 0:
+		g.server.EndpointJoined(e)
 		g.log.Info("endpoint healthy", "service", e.Service(), "instance", e.ID, "address", e.Address())
 	default: // nobody doubted it
 		g.log.Debug("endpoint healthy", "service", e.Service(), "instance", e.ID, "address", e.Address())

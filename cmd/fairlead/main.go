@@ -22,8 +22,8 @@ type commandLine struct {
 	Run      runCommand      `cmd:"" help:"Run the gateway."`
 	Demo     demoCommand     `cmd:"" help:"Run a gateway, a registry and two instances of a sample service on loopback."`
 	Check    checkCommand    `cmd:"" help:"Check the configuration and what it names, without starting."`
-	Sessions sessionsCommand `cmd:"" help:"List, show and close the live sessions of a running gateway."`
-	Services servicesCommand `cmd:"" help:"List the services of a running gateway with their load, and drain instances."`
+	Sessions sessionsCommand `cmd:"" help:"List, show, move and close the live sessions of a running gateway."`
+	Services servicesCommand `cmd:"" help:"List the services of a running gateway with their load, drain instances, level their sessions."`
 	Routes   routesCommand   `cmd:"" help:"List the routes of a running gateway, and what it does not serve."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }

@@ -67,6 +67,8 @@ func New(o Options) http.Handler {
 		{"/application/websockets/{id}", "GET, DELETE", false, []http.HandlerFunc{s.getSession, s.closeSession}},
 		{"/application/routes", "GET", false, []http.HandlerFunc{s.routes}},
 		{"/application/services", "GET", false, []http.HandlerFunc{s.services}},
+		{"/application/websockets/{id}/move", "POST", false, []http.HandlerFunc{s.moveSession}},
+		{"/application/services/{id}/rebalance", "POST", false, []http.HandlerFunc{s.rebalance}},
 		{"/application/services/{id}/drain", "POST, DELETE", false, []http.HandlerFunc{s.drain, s.undrain}},
 		{"/application/objects", "GET", false, []http.HandlerFunc{s.objects}},
 	} {

@@ -2,8 +2,11 @@ package admin
 
 import (
 	"cmp"
+	"errors"
 	"net/http"
+	"time"
 
+	"github.com/fairlead-gateway/fairlead/internal/proxy"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
@@ -11,6 +14,44 @@ import (
 type Moves interface {
 	// DrainEndpoint has an endpoint leave by the operator's word, and returns how many sessions it has.
 	DrainEndpoint(e *upstream.Endpoint) (sessions int)
+
+	// MoveSession moves a session to another endpoint. The errors are proxy.ErrNoSession, ErrStays and ErrNoOther.
+	MoveSession(id string) error
+
+	// Rebalance moves sessions until the endpoints of a service have equal shares, and returns how many that will be.
+	Rebalance(*upstream.Service) (sessions int)
+
+	// FailoverOffUntil is until when failover "auto" is off for a service by its name in the pool; zero: it is not.
+	FailoverOffUntil(service string) time.Time
+}
+
+// moveSession moves a session to another instance, without loss.
+func (s *server) moveSession(w http.ResponseWriter, r *http.Request) {
+	switch err := s.Moves.MoveSession(r.PathValue("id")); {
+	case errors.Is(err, proxy.ErrNoSession):
+		noSession(w)
+	case err != nil:
+		writeError(w, http.StatusConflict, "ZWEAO409E", "org.zowe.apiml.common.conflict", "The session is not moved: "+err.Error())
+	default:
+		w.WriteHeader(http.StatusAccepted)
+	}
+}
+
+// rebalance moves sessions between the instances of a service until they have equal shares.
+func (s *server) rebalance(w http.ResponseWriter, r *http.Request) {
+	services := s.named(r.PathValue("id"))
+	if len(services) == 0 {
+		noService(w)
+		return
+	}
+	v := struct {
+		Service  string `json:"serviceId"`
+		Sessions int    `json:"sessions"` // that are about to move
+	}{Service: r.PathValue("id")}
+	for _, sv := range services {
+		v.Sessions += s.Moves.Rebalance(sv)
+	}
+	writeJSON(w, http.StatusAccepted, "application/json", v)
 }
 
 // drainView is the answer to a drain.

@@ -3,7 +3,9 @@ package admin
 import (
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/fairlead-gateway/fairlead/internal/proxy"
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
@@ -14,6 +16,45 @@ type fakeMoves struct{}
 func (fakeMoves) DrainEndpoint(e *upstream.Endpoint) int {
 	e.Drain(true)
 	return int(e.Sessions())
+}
+
+func (fakeMoves) MoveSession(id string) error {
+	return map[string]error{"none": proxy.ErrNoSession, "off": proxy.ErrStays, "alone": proxy.ErrNoOther}[id]
+}
+
+func (fakeMoves) Rebalance(sv *upstream.Service) int { return len(sv.Endpoints) }
+
+func (fakeMoves) FailoverOffUntil(service string) (until time.Time) {
+	if service == "orders" {
+		until = time.Unix(1<<31, 0)
+	}
+	return until
+}
+
+func TestMoveAndRebalance(t *testing.T) {
+	pool := upstream.NewPool()
+	pool.Service("orders", []upstream.Spec{{ID: "a", Scheme: "http", Host: "a.test", Port: 1}})
+	h, password := startWith(t, false, pool, route.Build(route.Set{}, nil))
+	for _, c := range []struct {
+		path   string
+		status int
+		says   string
+	}{
+		{"websockets/none/move", 404, "no live session"},
+		{"websockets/off/move", 409, "failover is off"},
+		{"websockets/alone/move", 409, "no other instance"},
+		{"websockets/any/move", 202, ""},
+		{"services/nowhere/rebalance", 404, "no service"},
+		{"services/orders/rebalance", 202, `{"serviceId":"orders","sessions":1}`},
+	} {
+		w := get(h, "POST", "http://gw/application/"+c.path, loopback, password)
+		if w.Code != c.status || !strings.Contains(w.Body.String(), c.says) {
+			t.Errorf("%s: %d %s, want %d %s", c.path, w.Code, w.Body, c.status, c.says)
+		}
+	}
+	if list := listServices(t, h, password); len(list) != 1 || list[0].FailoverOffUntil == nil || list[0].FailoverOffUntil.Year() != 2038 {
+		t.Errorf("%+v", list)
+	}
 }
 
 func TestDrain(t *testing.T) {

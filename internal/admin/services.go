@@ -16,6 +16,9 @@ type serviceView struct {
 	Probe     string         `json:"probe,omitempty"`        // the kind of active probe; none: its source alone says which endpoints are well
 	Stale     int            `json:"staleSeconds,omitempty"` // the Eureka cluster that has an instance of it does not answer for so long
 	Endpoints []endpointView `json:"endpoints"`
+
+	// FailoverOffUntil is there while failover "auto" is off for the service: its instances send sessions away that they are to take over.
+	FailoverOffUntil *time.Time `json:"failoverOffUntil,omitempty"`
 }
 
 type endpointView struct {
@@ -60,6 +63,10 @@ func (s *server) services(w http.ResponseWriter, _ *http.Request) {
 		}
 		for _, e := range append(sv.Endpoints[:len(sv.Endpoints):len(sv.Endpoints)], leaving[sv.Name]...) {
 			v.Endpoints = append(v.Endpoints, viewEndpoint(e))
+		}
+		if until := s.Moves.FailoverOffUntil(sv.Name); !until.IsZero() {
+			until = until.UTC()
+			v.FailoverOffUntil = &until
 		}
 		list = append(list, v)
 	}

@@ -50,6 +50,8 @@ type fullSession struct {
 	BytesOut     int64     `json:"bytes_out"`
 	MessagesIn   int64     `json:"messages_in"`
 	MessagesOut  int64     `json:"messages_out"`
+	Moves        int       `json:"moves"`
+	Uncertain    int       `json:"uncertain"`
 	LastActivity time.Time `json:"last_activity"`
 	Held         int64     `json:"held"` // bytes that wait in the gateway for a slow peer
 }
@@ -69,7 +71,7 @@ func view(v proxy.SessionView, full bool) any {
 		Path: rec.Path, Status: rec.Status, DurationMS: float64(rec.Duration.Microseconds()) / 1000, Route: rec.Route,
 		Service: rec.Service, Instance: rec.Instance, User: rec.User, Subprotocol: rec.Subprotocol, Protocol: rec.Protocol,
 		TLSVersion: rec.TLSVersion, TLSCipher: rec.TLSCipher, BytesIn: rec.BytesIn, BytesOut: rec.BytesOut,
-		MessagesIn: rec.MessagesIn, MessagesOut: rec.MessagesOut, LastActivity: v.LastActivity.UTC(), Held: v.Held,
+		MessagesIn: rec.MessagesIn, MessagesOut: rec.MessagesOut, Moves: rec.Moves, Uncertain: rec.Uncertain, LastActivity: v.LastActivity.UTC(), Held: v.Held,
 	}
 }
 

@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +26,7 @@ type instance struct {
 	server     *http.Server
 
 	// What it does instead, if set before a handshake.
+	asked  func()                                  // at each handshake
 	refuse atomic.Int32                            // answers with this status
 	serve  func(ctx context.Context, c *ws.Conn)   // the session
 	accept func(r *http.Request) *ws.AcceptOptions // how it accepts
@@ -43,6 +46,24 @@ func startInstance(t *testing.T, name, addr string) *instance {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runInstance(t, name, ln)
+}
+
+// startInstanceTLS runs one that speaks TLS.
+func startInstanceTLS(t *testing.T, name string) *instance {
+	t.Helper()
+	borrowed := httptest.NewTLSServer(http.NotFoundHandler())
+	conf := borrowed.TLS.Clone()
+	conf.NextProtos = []string{"http/1.1"}
+	borrowed.Close()
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runInstance(t, name, ln)
+}
+
+func runInstance(t *testing.T, name string, ln net.Listener) *instance {
 	in := &instance{name: name, addr: ln.Addr().String()}
 	in.server = &http.Server{Handler: in, ConnState: func(c net.Conn, state http.ConnState) {
 		if state == http.StateNew {
@@ -63,10 +84,11 @@ func (in *instance) kill(reset bool) {
 	conns := in.conns
 	in.conns = nil
 	in.mu.Unlock()
-	if l, ok := in.server.Handler.(*instance); ok && l != nil {
-		_ = in.server.Close()
-	}
+	_ = in.server.Close()
 	for _, c := range conns {
+		if secure, ok := c.(*tls.Conn); ok {
+			c = secure.NetConn()
+		}
 		if tcp, ok := c.(*net.TCPConn); ok && reset {
 			_ = tcp.SetLinger(0)
 		}
@@ -78,6 +100,9 @@ func (in *instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	in.mu.Lock()
 	in.requests = append(in.requests, r.Clone(context.Background()))
 	in.mu.Unlock()
+	if in.asked != nil {
+		in.asked()
+	}
 	if status := in.refuse.Load(); status != 0 {
 		w.WriteHeader(int(status))
 		return

@@ -127,9 +127,9 @@ func startGatewayOn(t *testing.T, listeners []ListenerConfig, services ...servic
 		t.Fatal(err)
 	}
 	var table atomic.Pointer[route.Table]
-	g.pool.OnLeave = func(e *upstream.Endpoint) { g.EndpointLeft(e) }
 	table.Store(buildTableOn(g.pool, services))
 	g.Server = New(Options{Table: table.Load, AccessLog: al, Log: log, EurekaOn: true})
+	g.pool.OnLeave, g.pool.OnJoin = g.EndpointLeft, g.EndpointJoined
 	g.unread = 300 * time.Millisecond
 	g.table = table.Store
 	tls, err := upstream.TLSConfig{InsecureSkipVerify: true}.Load(log)

@@ -90,6 +90,7 @@ type Server struct {
 	endLiving context.CancelFunc
 	working   sync.WaitGroup // see background
 	searching sync.WaitGroup // for other endpoints of sessions, in goroutines
+	settling  time.Duration  // constant: joinDelay, less in tests
 
 	programming sync.Mutex // held by Program
 	programmed  programmed
@@ -99,6 +100,7 @@ type Server struct {
 	policies map[sessionPolicy]*sessionPolicy
 	movers   map[string]*mover
 	suspects map[*upstream.Endpoint][]*search
+	joined   map[string]bool          // services that are to be rebalanced soon
 	open     map[*clientConn]struct{} // connections that carry no session
 	carried  map[*carriage]struct{}   // what some of these carry
 	quiet    chan struct{}            // closed when the last of them ends; nil unless somebody waits
@@ -108,7 +110,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		Options: o, policies: make(map[sessionPolicy]*sessionPolicy), movers: make(map[string]*mover),
-		suspects: make(map[*upstream.Endpoint][]*search), open: make(map[*clientConn]struct{}),
+		suspects: make(map[*upstream.Endpoint][]*search), joined: make(map[string]bool), settling: joinDelay, open: make(map[*clientConn]struct{}),
 		carried: make(map[*carriage]struct{}),
 		stopped: make(chan struct{}), connGone: make(chan struct{}, 1), hopID: newHopID(), mirrors: newMirrors(),
 		unread: unreadTimeout, greeting: headTimeout, asking: authTimeout,

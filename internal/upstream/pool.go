@@ -12,7 +12,7 @@ import (
 // the counters of its endpoints.
 type Pool struct {
 	// OnLeave and OnJoin are called when an endpoint begins to be leaving, and when it is listed, as a new one or again. They must
-	// not wait, nor call the Pool. Nil: nobody is told. Constant once the Pool is used.
+	// not wait, nor call the Pool. Nil: nobody is told. Constant once the Pool is used by several goroutines.
 	OnLeave, OnJoin func(*Endpoint)
 
 	probes schedule

@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	ws "github.com/coder/websocket"
+
+	"github.com/fairlead-gateway/fairlead/internal/route"
+)
+
+// count has a player send numbers, some of them ahead of the answers, until stop, and wants each answered once and in order. It
+// returns which instances have answered.
+func count(t *testing.T, p *player, stop func(n int, by string) bool) map[string]int {
+	t.Helper()
+	by := map[string]int{}
+	const ahead = 4
+	sent, done := 0, false
+	for got := 0; !done || got < sent; {
+		for ; !done && sent < got+ahead; sent++ {
+			p.say(strconv.Itoa(sent))
+		}
+		_, text, err := p.Read(p.ctx)
+		if err != nil {
+			t.Fatalf("after %d answers: %v", got, err)
+		}
+		name, number, _ := strings.Cut(string(text), " ")
+		if number != strconv.Itoa(got) {
+			t.Fatalf("answer %s, want %d", text, got)
+		}
+		by[name]++
+		got++
+		done = done || stop(got, name)
+	}
+	return by
+}
+
+// A planned move loses and repeats nothing, while the client goes on talking: by an operator's word, and because the instance leaves.
+func TestPlannedMove(t *testing.T) {
+	quick := func(p *route.Policy) { p.WebSocket.Drain, p.WebSocket.DrainWindow = route.MoveAway, -1 }
+	for name, leave := range map[string]func(g *gateway, id string, a, b *instance){
+		"operator": func(g *gateway, id string, _, _ *instance) {
+			if err := g.MoveSession(id); err != nil {
+				t.Error(err)
+			}
+		},
+		"deregistered": func(g *gateway, _ string, a, b *instance) {
+			g.pool.Service("svc", (&service{id: "svc", endpoints: []string{a.addr, b.addr}}).specs()[1:])
+		},
+		"drained": func(g *gateway, _ string, _, _ *instance) {
+			g.DrainEndpoint(g.endpoint(0))
+		},
+	} {
+		for _, failover := range []route.Failover{route.FailoverReconnect, route.FailoverReplay} {
+			t.Run(name+", "+string(failover), func(t *testing.T) {
+				a, b := startInstance(t, "a", ""), startInstance(t, "b", "")
+				g := between(t, func(p *route.Policy) { quick(p); p.WebSocket.Failover = failover }, a, b)
+				p := play(t, g, "/svc/ws/v1/room", nil)
+				by := count(t, p, func(n int, by string) bool {
+					if n == 20 {
+						leave(g, g.listed(t, 1)[0].SessionID, a, b)
+					}
+					return by == "b" && n > 30
+				})
+				if by["a"] < 20 || by["b"] == 0 {
+					t.Errorf("answers by %v", by)
+				}
+				_ = p.Close(ws.StatusNormalClosure, "")
+				if rec := g.log.next(t); rec["moves"] != 1.0 || rec["uncertain"] != 0.0 || rec["messages_in"] != rec["messages_out"] {
+					t.Errorf("line %v", rec)
+				}
+			})
+		}
+	}
+}
+
+// The instance that is left is told so.
+func TestPlannedMoveSaysGoodbye(t *testing.T) {
+	told := make(chan ws.StatusCode, 1)
+	a, b := startInstance(t, "a", ""), startInstance(t, "b", "")
+	a.serve = func(ctx context.Context, c *ws.Conn) {
+		_, _, err := c.Read(ctx)
+		told <- ws.CloseStatus(err)
+	}
+	g := between(t, nil, a, b)
+	p := play(t, g, "/svc/ws/v1/room", nil)
+	if err := g.MoveSession(g.listed(t, 1)[0].SessionID); err != nil {
+		t.Fatal(err)
+	}
+	if code := <-told; code != ws.StatusGoingAway {
+		t.Errorf("the instance was told %d, want 1001", code)
+	}
+	p.say("one")
+	p.hear("b one")
+}
+
+// Some sessions stay where they are, and the operator is told why.
+func TestNotMoved(t *testing.T) {
+	a, b := startInstance(t, "a", ""), startInstance(t, "b", "")
+	g := between(t, nil, a, b)
+	play(t, g, "/svc/ws/v1/room?EIO=4", nil)
+	g.pool.Service("alone", (&service{id: "alone", endpoints: []string{a.addr}}).specs())
+	if err := g.MoveSession(g.listed(t, 1)[0].SessionID); !errors.Is(err, ErrStays) {
+		t.Errorf("failover off: %v", err)
+	}
+	if err := g.MoveSession("none"); !errors.Is(err, ErrNoSession) {
+		t.Errorf("none: %v", err)
+	}
+	p := play(t, g, "/svc/ws/v1/room", nil) // at b
+	g.endpoint(0).Drain(true)
+	id := g.listed(t, 2)[1].SessionID
+	if err := g.MoveSession(id); !errors.Is(err, ErrNoOther) {
+		t.Errorf("no other: %v", err)
+	}
+	// One that takes no session over keeps nobody from going on.
+	g.endpoint(0).Drain(false)
+	a.refuse.Store(503)
+	if err := g.MoveSession(id); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		p.say("x")
+		p.hear("b x")
+	}
+}
+
+// Sessions are levelled among instances, when an operator says so and when an instance joins.
+func TestRebalance(t *testing.T) {
+	const sessions = 9
+	for name, auto := range map[string]bool{"by an operator": false, "when an instance joins": true} {
+		t.Run(name, func(t *testing.T) {
+			a, b, c := startInstance(t, "a", ""), startInstance(t, "b", ""), startInstance(t, "c", "")
+			g := between(t, func(p *route.Policy) {
+				if auto {
+					p.WebSocket.Rebalance = route.RebalanceAuto
+				}
+			}, a)
+			g.settling = time.Millisecond
+			var players []*player
+			for range sessions {
+				players = append(players, play(t, g, "/svc/ws/v1/room", nil))
+			}
+			sv := g.pool.Service("svc", (&service{id: "svc", endpoints: []string{a.addr, b.addr, c.addr}}).specs())
+			if !auto {
+				if n := g.Rebalance(sv); n != sessions*2/3 {
+					t.Errorf("%d sessions are to move, want %d", n, sessions*2/3)
+				}
+			}
+			at := func() string {
+				var n []int64
+				for _, e := range sv.Endpoints {
+					n = append(n, e.Sessions())
+				}
+				return fmt.Sprint(n)
+			}
+			for end := time.Now().Add(wait); at() != "[3 3 3]"; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("sessions %s", at())
+				}
+			}
+			if n := g.Rebalance(sv); n != 0 {
+				t.Errorf("%d more are to move", n)
+			}
+			for _, p := range players {
+				p.say("still")
+				if _, text, err := p.Read(p.ctx); err != nil || !strings.HasSuffix(string(text), " still") {
+					t.Errorf("%q %v", text, err)
+				}
+			}
+		})
+	}
+}
