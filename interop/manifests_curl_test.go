@@ -60,11 +60,13 @@ spec:
 		{"HTTP/1.1", []string{"--http1.1", "https://site.example/x"}, []string{"HTTP/1.1 200 OK", "version 1.1 "}},
 		{"prior knowledge", []string{"--http2-prior-knowledge", "http://site.example/plain"}, []string{"HTTP/2 200", "version 2 "}},
 		{
-			"a redirect", []string{"-L", "http://site.example/x?y"},
+			"a redirect",
+			[]string{"-L", "http://site.example/x?y"},
 			[]string{"301 Moved Permanently", `"URI":"/x?y"`, "redirects 1 at https://site.example:20443/x?y"},
 		},
 		{
-			"plain HTTP where TLS is spoken", []string{"http://stranger.example/", "--connect-to", "stranger.example:80:" + m.at("443")},
+			"plain HTTP where TLS is spoken",
+			[]string{"http://stranger.example/", "--connect-to", "stranger.example:80:" + m.at("443")},
 			[]string{"400 Bad Request"},
 		},
 		{
