@@ -168,7 +168,7 @@ func (l *link) review(now time.Duration) {
 			l.forget(l.before(k.given - int64(u.waiting()+unacked)))
 		}
 	}
-	if len(k.marks) == 0 && len(k.tails[0].buf)+len(k.tails[1].buf) == 0 && l.move == nil && l.s.client.has(flagHold) {
+	if l.idle() {
 		l.free()
 	}
 }

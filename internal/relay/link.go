@@ -185,14 +185,22 @@ func (l *link) answered(n int32) {
 	l.skip -= skipped
 	switch {
 	case l.keep == nil:
+		return
 	case l.s.policy.Replay:
 		l.forget(min(int(n-skipped), l.unparked()))
-		if len(l.keep.marks) == 0 && l.keep.look == 0 {
-			l.keep.look, l.s.stale = l.s.now()+lookTime, true
-		}
 	case l.pending == 0:
 		l.forget(l.unparked())
 	}
+	// A session that asks and is answered keeps nothing in between: thousands of them share a few keeps.
+	if l.idle() {
+		l.free()
+	}
+}
+
+// idle reports whether nothing is in the keep.
+func (l *link) idle() bool {
+	k := l.keep
+	return len(k.marks) == 0 && len(k.tails[0].buf)+len(k.tails[1].buf) == 0 && l.move == nil && l.s.client.has(flagHold)
 }
 
 // unparked is how many marks are of messages that went to this upstream.
