@@ -42,7 +42,7 @@ func (s *Session) giveUp(v Verdict) {
 // fail ends a session that has lost its upstream and found no other.
 func (s *Session) fail(v Verdict) {
 	m, l := s.link.move, s.link
-	s.uncertain.Add(l.unanswered() + int32(l.waiting()))
+	l.uncertain.Add(l.unanswered() + int32(l.waiting()))
 	if m.code != 0 {
 		s.result().By = Upstream
 		v.Code, v.Reason = m.code, m.reason
@@ -122,8 +122,10 @@ func (l *link) end() {
 	l.s.cancel()
 	l.free()
 	l.forgetPing()
-	if l.old != nil {
-		l.old.end(true)
+	for _, v := range [...]*leaver{l.ear.off, l.ear.prev} {
+		if v != nil {
+			v.end(true)
+		}
 	}
 }
 
@@ -198,7 +200,7 @@ func (l *link) shed() bool {
 		return false
 	}
 	if l.s.policy.Replay {
-		l.s.overflows.Add(1)
+		l.overflows.Add(1)
 		l.skip = l.pending
 	}
 	l.tear(!l.s.client.has(flagHold))

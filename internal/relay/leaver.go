@@ -76,11 +76,8 @@ func (v *leaver) end(reset bool) {
 	} else {
 		v.stream.Close()
 	}
-	if v.l.old == v {
-		v.l.old = nil
-	}
-	if l := v.l.s.link; l.old == v {
-		l.old = nil
+	if e := v.l.ear; e.prev == v {
+		e.prev = nil
 	}
 }
 

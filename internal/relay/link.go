@@ -2,39 +2,57 @@ package relay
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
-// A link is one upstream connection of a session that can move: who hears of its events, and what is known of the messages
-// that went to it. A session that moves gets a new one. See docs/decisions/0007-moving-a-session.md.
+// A link is what makes a session one that can move: what is known of the messages that went to its upstream, and how far a
+// move is. See docs/decisions/0007-moving-a-session.md.
 type link struct {
-	s    *Session
-	keep *keep          // nil while nothing is held or kept
-	move *move          // nil while no move is under way
-	old  *leaver        // of the upstream before this one, or of this one once it was left; nil: gone
-	ping *[pingMax]byte // length and payload of the client's last Ping, unanswered; nil: none
+	// Constant.
+	s *Session
 
-	epoch   uint32 // of the last move that was asked for
-	pending int32  // client messages that were begun to be sent here and are not answered
-	recent  int32  // those since its last message
-	skip    int32  // of pending, with Replay: those whose bytes are not kept
+	// Read by any goroutine.
+	moves     atomic.Int32
+	uncertain atomic.Int32
+	overflows atomic.Int32
 
-	pings   uint8 // of the upstream that the client has not answered
-	swallow uint8 // Pongs of the client that belong to an upstream before this one
+	// Owned by the loop. Of the session:
+	epoch uint32 // of the last Loss
+	keep  *keep  // nil while nothing is held or kept
+	move  *move  // nil while no move is under way
+	fixed bool   // it cannot move any more
+	deaf  bool   // fixed while client messages waited: what still comes has nowhere to go
+
+	// Of the upstream:
+	torn    bool  // the start of the current client message was not kept
 	exact   bool  // the stream tells what was acknowledged
 	spoke   bool  // a message has come from it
-	fixed   bool  // the session cannot move any more
-	left    bool  // the stream belongs to old
-	deaf    bool  // fixed while client messages waited: what still comes has nowhere to go
-	torn    bool  // the start of the current client message was not kept
+	pings   uint8 // its Pings that the client has not answered
+	swallow uint8 // Pongs of the client that belong to an upstream before it
+	ear     *ear
+	ping    *[pingMax]byte // length and payload of the client's last Ping, unanswered; nil: none
+	pending int32          // client messages that were begun to be sent to it and are not answered
+	recent  int32          // those since its last message
+	skip    int32          // of pending, with Replay: those whose bytes are not kept
 }
 
 const pingMax = 1 + websocket.MaxControl
 
 var pingBuffers = sync.Pool{New: func() any { return new([pingMax]byte) }}
+
+// newLink makes s one that can move.
+func newLink(s *Session) *link {
+	l := &link{s: s, ear: new(ear)}
+	l.ear.l = l
+	l.judge()
+	s.client.set(flagHold)
+	s.up.set(flagHold)
+	return l
+}
 
 // judge notes what the stream of the upstream can tell.
 func (l *link) judge() {
@@ -42,14 +60,20 @@ func (l *link) judge() {
 	l.exact = ok && p.Plain()
 }
 
-// Ready is where the loop calls for the upstream.
-func (l *link) Ready(lp *loop.Loop, ev loop.Events) {
-	switch {
-	case !l.left:
-		l.s.up.Ready(lp, ev)
-	case l.old != nil:
-		l.old.Ready(lp, ev)
+// An ear hears of the events of one upstream.
+type ear struct {
+	l    *link
+	off  *leaver // who hears of them since it was left
+	prev *leaver // of the upstream before; nil: gone
+}
+
+// Ready is where the loop calls.
+func (e *ear) Ready(lp *loop.Loop, ev loop.Events) {
+	if e.off != nil {
+		e.off.Ready(lp, ev)
+		return
 	}
+	e.l.s.up.Ready(lp, ev)
 }
 
 // A keep is what a session that can move holds now and then: the start of a message, and messages that may have to be sent
@@ -245,7 +269,7 @@ func (l *link) record(p []byte, own, parked bool) {
 func (l *link) makeRoom(n int, pinned bool) bool {
 	k, hold := l.keep, l.s.policy.Hold
 	if l.s.policy.Replay {
-		l.s.overflows.Add(1)
+		l.overflows.Add(1)
 		l.skip = l.pending
 		l.tear(pinned)
 		return false

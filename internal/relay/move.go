@@ -128,8 +128,8 @@ func (s *Session) endedMovable(x *side, failed bool, why string) (goesOn bool, v
 	if goesOn, v = s.lost(failed, why); goesOn {
 		return true, nil, 0
 	}
-	if !s.link.fixed {
-		s.uncertain.Add(s.link.unanswered())
+	if !l.fixed {
+		l.uncertain.Add(l.unanswered())
 	}
 	return false, v, x.dropTail() + s.client.dropTail()
 }

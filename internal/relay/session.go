@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/loop"
@@ -15,23 +14,27 @@ type Session struct {
 	policy *Policy
 	cold   *cold         // nil while it is not needed
 	life   time.Duration // what Idle counts from
+	begun  uint32        // Clock at the start, in units of begunUnit
 	phase  phase
-	more   bool         // a turn is posted: the last one stopped at its budget
-	stale  bool         // a deadline nearer than the timer's may have come up
-	hard   bool         // the deadline of the end is final; else it moves on while the peer that owes a Close still sends
-	held   atomic.Int32 // bytes that wait; read by any goroutine
+	more   bool // a turn is posted: the last one stopped at its budget
+	stale  bool // a deadline nearer than the timer's may have come up
+	hard   bool // the deadline of the end is final; else it moves on while the peer that owes a Close still sends
 
 	client, up side
 
-	link      *link        // nil: it cannot move
-	moves     atomic.Int32 // these are read by any goroutine
-	uncertain atomic.Int32
-	overflows atomic.Int32
+	link *link // constant; nil: it cannot move
 
 	owner    Owner
 	timer    loop.Timer
-	started  time.Duration
 	nextPing time.Duration // of both sides
+}
+
+// begunUnit is what begun counts: it is enough for two years.
+const begunUnit = 1 << 24 * time.Nanosecond
+
+// age is how long the session has existed, within begunUnit.
+func (s *Session) age(now time.Duration) time.Duration {
+	return time.Duration(uint32(now/begunUnit)-s.begun) * begunUnit
 }
 
 type phase uint8
@@ -51,10 +54,7 @@ func Start(l *loop.Loop, client, upstream Side, p *Policy, o Owner) *Session {
 	s.client.init(s, Client, client)
 	s.up.init(s, Upstream, upstream)
 	if p.Hold > 0 {
-		s.link = &link{s: s}
-		s.link.judge()
-		s.client.set(flagHold)
-		s.up.set(flagHold)
+		s.link = newLink(s)
 	}
 	l.Post(s.begin)
 	return s
@@ -131,10 +131,10 @@ func (s *Session) Stats(into *Stats) {
 		MessagesIn:   s.client.messages.Load(),
 		MessagesOut:  s.up.messages.Load(),
 		LastActivity: s.loop().Date(time.Duration(max(s.client.lastRead.Load(), s.up.lastRead.Load()))),
-		Held:         int64(s.held.Load()),
-		Moves:        int(s.moves.Load()),
-		Uncertain:    int(s.uncertain.Load()),
-		Overflows:    int(s.overflows.Load()),
+		Held:         s.held(),
+	}
+	if l := s.link; l != nil {
+		into.Moves, into.Uncertain, into.Overflows = int(l.moves.Load()), int(l.uncertain.Load()), int(l.overflows.Load())
 	}
 	into.FramesIn = into.MessagesIn + s.client.parts.Load()
 	into.FramesOut = into.MessagesOut + s.up.parts.Load()
@@ -142,7 +142,7 @@ func (s *Session) Stats(into *Stats) {
 
 func (s *Session) begin() {
 	now := s.now()
-	s.started, s.life, s.stale = now, now, true
+	s.begun, s.life, s.stale = uint32(now/begunUnit), now, true
 	s.client.lastRead.Store(int64(now))
 	s.up.lastRead.Store(int64(now))
 	if every := s.policy.Ping; every > 0 {
@@ -150,7 +150,7 @@ func (s *Session) begin() {
 	}
 	s.client.stream.Handle(&s.client)
 	if s.link != nil {
-		s.up.stream.Handle(s.link)
+		s.up.stream.Handle(s.link.ear)
 	} else {
 		s.up.stream.Handle(&s.up)
 	}
@@ -228,22 +228,26 @@ func (s *Session) again() {
 
 // count notes how many bytes wait.
 func (s *Session) count() {
-	held := 0
+	var client, up int32
 	if s.phase != ended {
-		held = s.client.queued() + s.up.queued()
+		client, up = int32(s.client.queued()), int32(s.up.queued())
 		if s.link != nil {
-			held += s.link.held()
+			up += int32(s.link.held())
 		}
 	}
-	if int32(held) != s.held.Load() {
-		s.held.Store(int32(held))
-		s.loop().Owe(&s.need().debt, &s.client, int64(held))
+	if client != s.client.held.Load() || up != s.up.held.Load() {
+		s.client.held.Store(client)
+		s.up.held.Store(up)
+		s.loop().Owe(&s.need().debt, &s.client, int64(client)+int64(up))
 	}
 }
 
+// held is what count noted last.
+func (s *Session) held() int64 { return int64(s.client.held.Load()) + int64(s.up.held.Load()) }
+
 // evict ends the session because the loop holds too much for it.
 func (s *Session) evict() {
-	if s.held.Load() == 0 {
+	if s.held() == 0 {
 		return // meanwhile all was taken
 	}
 	if l := s.link; l != nil {
@@ -255,6 +259,7 @@ func (s *Session) evict() {
 			s.fail(l.move.verdict)
 			return
 		}
+		s.fix()
 	}
 	x := &s.client
 	if s.up.queued() > x.queued() {

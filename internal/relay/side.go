@@ -17,6 +17,7 @@ type side struct {
 	stream loop.Stream
 	cur    websocket.Cursor // of what comes from it
 	state  state
+	held   atomic.Int32 // bytes that wait for it; read by any goroutine
 
 	// Of what came from it and was passed on; written by the loop, read by any goroutine.
 	lastRead atomic.Int64 // Clock, when a byte was read last

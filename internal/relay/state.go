@@ -105,7 +105,7 @@ func (x *side) cold() *coldSide {
 
 // cool gives the cold part back if nothing is in it.
 func (s *Session) cool() {
-	if s.phase == open && s.held.Load() == 0 && !s.any(coldFlags) {
+	if s.phase == open && s.held() == 0 && !s.any(coldFlags) {
 		s.freeze()
 	}
 }

@@ -4,11 +4,10 @@ import "github.com/fairlead-gateway/fairlead/internal/websocket"
 
 // part gives the old upstream's stream up, unless it was left.
 func (s *Session) part() {
-	u, l := &s.up, s.link
+	u := &s.up
 	u.dropTail()
 	u.drop()
-	if !l.left {
-		l.left = true
+	if s.link.ear.off == nil {
 		u.stream.Abort()
 	}
 	u.state = u.state&flagHold | flagGone | flagEOF
@@ -52,11 +51,10 @@ func (s *Session) seeOff(last []byte) {
 			c := u.cold()
 			rest = append(append([]byte(nil), c.out[c.sent:]...), last...)
 		}
-		l.left = true
-		if l.old != nil {
-			l.old.end(true)
+		if v := l.ear.prev; v != nil {
+			v.end(true)
 		}
-		l.old = newLeaver(l, u.stream, rest)
+		l.ear.off = newLeaver(l, u.stream, rest)
 	}
 	s.part()
 }
@@ -69,10 +67,13 @@ func (s *Session) swap() {
 		l.settleAcks(false)
 		s.part()
 	}
-	l.move = nil
-	n := &link{s: s, old: l.old, ping: l.ping, epoch: l.epoch, swallow: uint8(min(int(l.pings)+int(l.swallow), 255))}
-	l.ping, l.fixed = nil, true
-	s.link = n
+	unknown := l.unanswered()
+	if l.keep != nil {
+		unknown -= int32(l.unparked())
+	}
+	l.uncertain.Add(max(unknown, 0))
+	l.moves.Add(1)
+
 	u.state = flagHold
 	u.stream, u.cur = m.next.Stream, websocket.NewCursor(false, m.next.Deflate)
 	u.lastRead.Store(int64(s.now()))
@@ -80,48 +81,41 @@ func (s *Session) swap() {
 		u.set(flagEarly)
 		u.cold().early = m.next.Head
 	}
-	n.judge()
-	u.stream.Handle(n)
-	unknown := l.unanswered()
-	if l.keep != nil {
-		n.keep, l.keep = l.keep, nil
-		unknown -= int32(n.sendAgain(m.parkedAt))
-	}
-	s.uncertain.Add(max(unknown, 0))
-	s.moves.Add(1)
+	l.move = nil
+	l.ear = &ear{l: l, prev: l.ear.off}
+	l.swallow = uint8(min(int(l.pings)+int(l.swallow), 255))
+	l.pings, l.spoke, l.torn = 0, false, false
+	l.judge()
+	u.stream.Handle(l.ear)
 	s.stale = true
-	s.owner.Moved(s, n.epoch, true)
+	l.sendAgain()
+	s.owner.Moved(s, l.epoch, true)
 	s.again()
 }
 
-// sendAgain sends the new upstream of l what its keep has from the one before. It returns how many messages of it that one
-// was given, too: they are among the first parkedAt bytes.
-func (l *link) sendAgain(parkedAt int64) (twice int) {
+// sendAgain sends the upstream, which is new, what is kept.
+func (l *link) sendAgain() {
+	l.pending, l.recent, l.skip = 0, 0, 0
 	k := l.keep
-	all, marks := k.window, k.marks
-	twice = l.before(parkedAt)
-	k.window, k.marks, k.given = nil, nil, 0
-	from := k.base
+	if k == nil {
+		return
+	}
+	frames, from := k.window, k.base
+	marks := make([]mark, 0, len(k.marks))
 	var data []byte
-	var ends []int
-	for _, m := range marks {
-		data = appendData(data, all[:m.at-from])
-		all, from = all[m.at-from:], m.at
-		ends = append(ends, len(data))
+	for _, m := range k.marks {
+		data = appendData(data, frames[:m.at-from])
+		frames, from = frames[m.at-from:], m.at
+		marks = append(marks, mark{at: int64(len(data)), sent: int64(len(data)), when: l.s.now()})
 	}
-	k.base = 0
-	l.pending, l.recent = int32(len(ends)), int32(len(ends))
-	if len(ends) == 0 {
-		return twice
-	}
+	k.window, k.marks, k.base, k.given = k.window[:0], k.marks[:0], 0, 0
+	l.pending, l.recent = int32(len(marks)), int32(len(marks))
 	if l.keeping() {
-		now := l.s.now()
-		for _, end := range ends {
-			k.marks = append(k.marks, mark{at: int64(end), sent: int64(end), when: now})
-		}
+		k.marks = append(k.marks, marks...)
 	}
-	l.s.up.send(data)
-	return twice
+	if len(data) > 0 {
+		l.s.up.send(data)
+	}
 }
 
 // appendData appends the data frames of frames, which are whole, to b.

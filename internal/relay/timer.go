@@ -34,7 +34,7 @@ func (s *Session) watch(now time.Duration) {
 		}
 	}
 	switch {
-	case p.MaxAge > 0 && now-s.started >= p.MaxAge:
+	case p.MaxAge > 0 && s.age(now) >= p.MaxAge:
 		s.shut(websocket.GoingAway, CauseMaxAge, CauseMaxAge, websocket.GoingAway)
 	case p.Idle > 0 && now-s.life >= p.Idle:
 		s.shut(websocket.GoingAway, CauseIdle, CauseIdle, websocket.GoingAway)
@@ -140,7 +140,7 @@ func (s *Session) nearest() time.Duration {
 		s.link.nearest(sooner)
 	}
 	if p.MaxAge > 0 {
-		sooner(s.started + p.MaxAge)
+		sooner(s.now() + max(p.MaxAge-s.age(s.now()), begunUnit))
 	}
 	if p.Idle > 0 {
 		sooner(s.life + p.Idle)
