@@ -33,7 +33,8 @@ type move struct {
 	code     websocket.Code // with which the upstream closed
 	reason   string
 	settled  bool  // it is known what the old upstream has
-	parkedAt int64 // what was given to the old upstream
+	parkedAt int64 // what was given to the old upstream, of messages
+	farewell int   // and of the Close after them
 	next     Side  // the next upstream; no Stream: not here yet
 }
 
@@ -129,9 +130,11 @@ func (s *Session) endedMovable(x *side, failed bool, why string) (goesOn bool, v
 		return true, nil, 0
 	}
 	if !l.fixed {
-		l.uncertain.Add(l.unanswered())
+		l.uncertain.Add(l.unanswered() + int32(l.waiting()))
 	}
-	return false, v, x.dropTail() + s.client.dropTail()
+	tails = x.dropTail() + s.client.dropTail()
+	s.fix()
+	return false, v, tails
 }
 
 // dies is a write to the upstream that failed. It reports whether the session may survive that: what the upstream has sent is
@@ -289,7 +292,9 @@ func (s *Session) tellOld() {
 	m.step, m.deadline = stepLeaving, s.now()+s.policy.closeTimeout()
 	s.stale = true
 	var buf [websocket.MaxHeld]byte
-	u.emit(websocket.AppendClose(buf[:0], u.mask(), websocket.GoingAway, movedReason))
+	bye := websocket.AppendClose(buf[:0], u.mask(), websocket.GoingAway, movedReason)
+	m.farewell = len(bye)
+	u.emit(bye)
 }
 
 // movedReason is what an upstream is told that the session leaves.

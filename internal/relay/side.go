@@ -146,6 +146,11 @@ func (x *side) walk(buf []byte, off, n int) {
 				run = unit
 			}
 			keep = s.control(x, buf[unit:pos])
+			if keep && x.has(flagHold) && x.cur.InMessage() { // it need not wait for the rest of the message
+				x.forward(buf[run:unit], whole-run)
+				x.pass(buf[unit:pos])
+				run = pos
+			}
 			alive = alive || keep && !s.policy.IdleMessages
 		default:
 			alive = true

@@ -29,16 +29,16 @@ func (l *link) settleAcks(exact bool) {
 		return
 	}
 	m.settled = true
-	taken := m.parkedAt - int64(u.waiting())
+	taken := m.parkedAt + int64(m.farewell-u.waiting())
 	unacked := u.stream.Unacked()
-	if !l.exact || unacked < 0 {
-		l.forget(l.before(taken))
-		return
+	had := taken
+	if l.exact && unacked >= 0 {
+		had -= int64(unacked)
 	}
-	l.forget(l.before(taken - int64(unacked)))
+	l.forget(l.before(min(had, m.parkedAt)))
 	if !exact && len(k.marks) > 0 && l.s.now()-k.marks[0].when < ackTime {
 		// A reset may have overtaken the acknowledgement.
-		l.forget(l.before(taken))
+		l.forget(l.before(min(taken, m.parkedAt)))
 	}
 }
 
