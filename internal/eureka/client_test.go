@@ -77,19 +77,21 @@ func TestClientBounds(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"refused": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "go\naway", 403) }, "answered 403: go away"},
+		"refused": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "go\naway", http.StatusForbidden) }, "answered 403: go away"},
 		"page": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			w.WriteHeader(500)
 		}, "answered 500"},
-		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://u:p@h/x?secret=1", 302) }, `which is not followed, to "http://h/x"`},
-		"text":     {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }, "invalid character"},
-		"empty":    {func(http.ResponseWriter, *http.Request) {}, "unexpected EOF"},
-		"array":    {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `[]`) }, "want an object"},
-		"cut":      {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"applications":{"application":[`) }, "EOF"},
-		"wrong":    {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"applications":{"application":7}}`) }, "want an array or an object"},
-		"more":     {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{} {}`) }, "text behind the document"},
-		"html":     {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `<html></html>`) }, "root element is <html>"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://u:p@h/x?secret=1", http.StatusFound)
+		}, `which is not followed, to "http://h/x"`},
+		"text":  {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }, "invalid character"},
+		"empty": {func(http.ResponseWriter, *http.Request) {}, "unexpected EOF"},
+		"array": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `[]`) }, "want an object"},
+		"cut":   {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"applications":{"application":[`) }, "EOF"},
+		"wrong": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"applications":{"application":7}}`) }, "want an array or an object"},
+		"more":  {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{} {}`) }, "text behind the document"},
+		"html":  {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `<html></html>`) }, "root element is <html>"},
 		"endless": {func(w http.ResponseWriter, _ *http.Request) {
 			for {
 				if _, err := w.Write(bytes.Repeat([]byte(" "), 1<<12)); err != nil {

@@ -38,7 +38,7 @@ func newFakeServer(t *testing.T) *fakeServer {
 		}
 		f.seen <- what
 	}))
-	t.Cleanup(f.Server.Close)
+	t.Cleanup(f.Close)
 	return f
 }
 

@@ -108,21 +108,6 @@ func (r *jsonReader) object(name string, raw json.RawMessage) object {
 	return o
 }
 
-// list reads an array; clients also send a single element without its array.
-func (r *jsonReader) list(name string, raw json.RawMessage) []json.RawMessage {
-	if !present(raw) {
-		return nil
-	}
-	if raw[0] == '{' {
-		return []json.RawMessage{raw}
-	}
-	var l []json.RawMessage
-	if json.Unmarshal(raw, &l) != nil {
-		r.fail(name, "is neither an array nor an object")
-	}
-	return l
-}
-
 // text is the first of names that is present: a string, or the text of a number or boolean.
 func (r *jsonReader) text(o object, names ...string) string {
 	for _, name := range names {

@@ -76,6 +76,12 @@ func (t translation) routes(instances []*Instance) []route.Route {
 	for _, gatewayURL := range slices.Sorted(maps.Keys(offers)) {
 		all = append(all, t.route(base, id, offers[gatewayURL]))
 	}
+	if of := byRank[len(byRank)-1]; id == gatewayID && urlID != id {
+		// The gateway of another domain: what is below its id is its own to route.
+		r := t.route(base, id, []offer{{instance: of, serviceURL: "/"}})
+		r.Prefixes = []string{"/" + urlID}
+		all = append(all, r)
+	}
 	return all
 }
 

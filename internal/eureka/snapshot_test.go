@@ -3,6 +3,7 @@ package eureka
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -61,7 +62,7 @@ func TestSnapshotKeeps(t *testing.T) {
 	if one.Status != Up || two.Status != OutOfService || two.Overridden != OutOfService || one.UpOrder < two.UpOrder || one.Order > two.Order {
 		t.Errorf("%+v\n%+v", one, two)
 	}
-	if err := next.cancel(leaseKey{"A", "1"}, caller{name: "other"}); err != errOwner {
+	if err := next.cancel(leaseKey{"A", "1"}, caller{name: "other"}); !errors.Is(err, errOwner) {
 		t.Errorf("by another: %v", err)
 	}
 	if err := next.restore(leaseKey{"A", "2"}, Up, 0, me); err != nil || next.one(leaseKey{"A", "2"}).Status != Up {

@@ -1,10 +1,10 @@
 package eureka
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -202,8 +202,7 @@ func FuzzStatic(f *testing.F) {
 		}
 		file, errs, _ := parseStatic(data)
 		for _, err := range errs {
-			at := slices.ContainsFunc([]error{err}, func(error) bool { l, ok := err.(*lineError); return ok && l.line >= 1 })
-			if !at {
+			if at, ok := errors.AsType[*lineError](err); !ok || at.line < 1 {
 				t.Errorf("%v has no line", err)
 			}
 		}

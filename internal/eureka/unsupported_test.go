@@ -24,3 +24,21 @@ func TestUnsupportedKeysAreTold(t *testing.T) {
 		t.Errorf("%q", served(routes))
 	}
 }
+
+// TestGatewayOfAnotherDomain: what is below its id is its own to route; a gateway of this domain gets no route at all.
+func TestGatewayOfAnotherDomain(t *testing.T) {
+	in := upAt(1, "apiml.service.apimlId", "apiml2", "apiml.routes.a.gatewayUrl", "api/v1", "apiml.routes.a.serviceUrl", "/gateway/api/v1")
+	in.App = "GATEWAY"
+	routes := translated(route.Policy{}, in)
+	want := []string{"/apiml2/api/v1 | /api/v1/apiml2 -> /gateway/api/v1", "/apiml2 -> /"}
+	if got := served(routes); !slices.Equal(got, want) || len(problems(routes)) > 0 {
+		t.Errorf("%q, %q; want %q", got, problems(routes), want)
+	}
+	if in.isSibling() {
+		t.Error("a gateway of another domain is taken for one of this")
+	}
+	delete(in.Metadata, keyApimlID)
+	if !in.isSibling() {
+		t.Error("a gateway of this domain is routed")
+	}
+}

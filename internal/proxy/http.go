@@ -55,7 +55,7 @@ type poolKey struct {
 // serveHTTP serves what is no WebSocket handshake: REST, pages, streams of events.
 func (s *Server) serveHTTP(x *exchange) {
 	defer s.logHTTP(x)
-	m, ok := x.table.Match(x.path)
+	m, ok := s.match(x)
 	if !ok {
 		s.fail(x, s.unroutedHTTP(x))
 		return

@@ -31,7 +31,7 @@ func (s *Server) startSession(x *exchange) {
 		s.refuse(x, failed(err, x.target, ""), nil)
 		return
 	}
-	m, ok := x.table.Match(x.path)
+	m, ok := s.match(x)
 	if !ok {
 		s.refuse(x, s.unrouted(x), x.settings.unroutedPolicy)
 		return
