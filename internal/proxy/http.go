@@ -167,7 +167,7 @@ func slashRedirect(x *exchange, m *route.Match) (string, bool) {
 }
 
 // forward sends the request to an endpoint and waits for the head of its answer. An endpoint that cannot be reached is
-// passed over for another: nothing of the request has been sent by then. A connection from the pool that proves dead is
+// passed over for another: nothing of the request has been sent by then; so is one that is unavailable. A connection from the pool that proves dead is
 // replaced once, if the request may be repeated.
 func (s *Server) forward(c *call) error {
 	x := c.x
@@ -196,7 +196,7 @@ func (s *Server) forward(c *call) error {
 		}
 		err := s.attemptHTTP(c)
 		switch {
-		case err == nil && x.to.Retry == nil:
+		case err == nil && x.to.Retry == nil && !c.unavailable():
 			return nil
 		case x.leash.ended() != nil:
 			return errClientGone
@@ -206,9 +206,13 @@ func (s *Server) forward(c *call) error {
 		}
 		c.tried = append(c.tried, c.endpoint)
 		switch {
-		case unreached(err) && passed < maxAttempts && c.passOver():
+		case (unreached(err) || err == nil && c.unavailable()) && passed < maxAttempts && c.passOver():
 			passed++
-			s.Log.Warn("endpoint not reached", "service", x.to.name, "instance", c.tried[len(c.tried)-1].ID, "err", err)
+			if err == nil {
+				c.discard()
+				err = errUnavailable
+			}
+			s.Log.Warn("endpoint failed, another is tried", "service", x.to.name, "instance", c.tried[len(c.tried)-1].ID, "err", err)
 		case s.retry(c, err):
 		case x.leash.ended() != nil:
 			return errClientGone
@@ -229,7 +233,7 @@ func (s *Server) forward(c *call) error {
 func (c *call) passOver() bool {
 	next, none := c.x.to.service.Pick(c.x.to.policy.Balance(false), c.tried...)
 	if none == nil {
-		c.endpoint = next
+		c.endpoint, c.fresh = next, false
 	}
 	return none == nil
 }

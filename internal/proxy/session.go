@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"errors"
 	"net"
 	"net/http"
@@ -166,12 +165,8 @@ func (s *Server) admitSession(x *exchange, p *route.Policy) (checked bool, err e
 	return s.authenticate(x, p)
 }
 
-// maxAttempts bounds the endpoints tried for one session or request: as many as Zowe tries (zowe.md, section 5.3).
-const maxAttempts = 6
-
-// connect opens the session at an endpoint. One that cannot be reached is passed over for
-// another: nothing has been sent by then. On success ss holds the endpoint's slot, which Done
-// gives back.
+// connect opens the session at an endpoint; one that fails as mayReopen says is passed over for another. On success ss holds the
+// endpoint's slot, which Done gives back.
 func (s *Server) connect(x *exchange, ss *Session, checked bool) (up *upstreamConn, err error) {
 	first, rest := x.to.path()
 	q := &handshakeRequest{
@@ -185,11 +180,11 @@ func (s *Server) connect(x *exchange, ss *Session, checked bool) (up *upstreamCo
 	x.Watch(x.run, x.gone)
 	defer x.Unwatch()
 	var tried []*upstream.Endpoint
-	for range maxAttempts {
-		ep, none := x.to.take(tried)
-		if none != nil {
-			return nil, cmp.Or(err, none)
-		}
+	ep, err := x.to.take(nil)
+	if err != nil {
+		return nil, err
+	}
+	for {
 		ss.endpoint.Store(ep)
 		x.slot = ep
 		x.record.Instance, x.record.Backend = ep.ID, ep.Address()
@@ -201,13 +196,14 @@ func (s *Server) connect(x *exchange, ss *Session, checked bool) (up *upstreamCo
 		if gone := x.leash.ended(); gone != nil {
 			return nil, gone
 		}
-		if !unreached(err) {
+		tried = append(tried, ep)
+		next := x.another(tried, err)
+		if next == nil {
 			return nil, err
 		}
-		s.Log.Warn("endpoint not reached", "service", x.to.name, "instance", ep.ID, "err", err)
-		tried = append(tried, ep)
+		s.Log.Warn("no session at an endpoint, another is tried", "service", x.to.name, "instance", ep.ID, "err", err)
+		ep = next
 	}
-	return nil, err
 }
 
 // attempt shakes hands with the endpoint, within timeouts.handshake, and within those of a request, which end at the 101.
