@@ -312,6 +312,7 @@ func TestMoveOverTLS(t *testing.T) {
 	p.say("one")
 	p.hear("a one")
 	a.kill(true)
+	movedOnPumps(t, b)
 	p.say("two")
 	p.hear("b two")
 	second := b.handshakes()[0]
