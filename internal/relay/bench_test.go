@@ -5,12 +5,24 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"github.com/fairlead-gateway/fairlead/internal/relay"
 )
 
 // BenchmarkEcho is one round trip of 128 bytes through a session, beside a pair of io.Copy that knows nothing of frames.
 func BenchmarkEcho(b *testing.B) {
 	b.Run("relay", func(b *testing.B) {
 		r := newRig(b, rigOptions{})
+		echo(b, r.client, r.upstream)
+		r.finish()
+	})
+	b.Run("relay_move", func(b *testing.B) {
+		r := newRig(b, rigOptions{policy: relay.Policy{Hold: 64 << 10}})
+		echo(b, r.client, r.upstream)
+		r.finish()
+	})
+	b.Run("relay_replay", func(b *testing.B) {
+		r := newRig(b, rigOptions{policy: relay.Policy{Hold: 64 << 10, Replay: true}})
 		echo(b, r.client, r.upstream)
 		r.finish()
 	})
@@ -72,7 +84,7 @@ func echo(b *testing.B, client, upstream *peer) {
 
 // BenchmarkBulk is one direction under load, in frames of 16 KiB.
 func BenchmarkBulk(b *testing.B) {
-	for name, o := range map[string]rigOptions{"plain": {}, "tls_client": {tlsClient: true}} {
+	for name, o := range map[string]rigOptions{"plain": {}, "move": {policy: relay.Policy{Hold: 64 << 10}}, "tls_client": {tlsClient: true}} {
 		b.Run(name, func(b *testing.B) {
 			r := newRig(b, o)
 			frame := r.upstream.text(string(make([]byte, 16<<10)))

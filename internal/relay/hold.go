@@ -63,6 +63,7 @@ func (x *side) pin() {
 	x.clear(flagHold)
 	if x == &x.s.client {
 		l.begin()
+		l.need() // so that what goes on is recorded from its start
 	}
 	if x.heldBack() > 0 {
 		t := x.tail()

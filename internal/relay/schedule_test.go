@@ -212,6 +212,9 @@ func schedule(t *testing.T, seed uint64, steps []byte) {
 	if seed%3 == 0 {
 		policy.MaxMessage = 3000
 	}
+	if seed%2 == 0 {
+		policy.Hold = 2000 // messages are held, but the owner finds no other upstream
+	}
 	s := relay.Start(l, relay.Side{Stream: client}, relay.Side{Stream: up}, policy, o)
 	synctest.Wait()
 	for ; len(steps) >= 2; steps = steps[2:] {
