@@ -43,11 +43,9 @@ func (s *Session) giveUp(v Verdict) {
 func (s *Session) fail(v Verdict) {
 	m, l := s.link.move, s.link
 	l.uncertain.Add(l.unanswered() + int32(l.waiting()))
+	s.blame(Upstream, m.why)
 	if m.code != 0 {
-		s.result().By = Upstream
 		v.Code, v.Reason = m.code, m.reason
-	} else {
-		s.blame(Upstream, m.why)
 	}
 	s.say(&s.client, v.Code, v.Reason)
 	s.bound(true)

@@ -39,45 +39,16 @@ func moves(t *testing.T, seed uint64, steps []byte) {
 	w := newWorld(t, p, conversation(rng, 30, []int{20, 400}[rng.IntN(2)]), []int{50, 1000, 1 << 20}[rng.IntN(3)], rng.IntN(3) > 0)
 	w.stay = rng.IntN(2) == 0
 	for ; len(steps) >= 2; steps = steps[2:] {
-		op, arg := steps[0]&15, steps[1]
-		size := 1 + int(arg)*int(arg)/16
-		b := w.all[int(steps[0]>>4)%len(w.all)] // also one that was left
-		if arg%3 > 0 {
-			b = w.up
-		}
-		switch op {
-		case 0, 1, 2:
-			w.l.Post(func() { w.say(size) })
-		case 3:
-			w.l.Post(func() { w.client.room += size; w.client.tell() })
-		case 4, 5:
-			w.l.Post(func() { b.take(size) })
-		case 6:
-			w.l.Post(func() { b.answer(int(arg) % 4) })
-		case 7:
-			w.l.Post(func() { b.send(size) })
-		case 8:
+		op, arg, who := steps[0]&15, steps[1], int(steps[0]>>4)
+		switch {
+		case op == 8:
 			time.Sleep(time.Duration(arg) * time.Duration(arg) * time.Millisecond / 4)
-		case 9:
-			w.l.Post(func() { b.die(arg&1 == 0) })
-		case 10, 11:
-			w.l.Post(func() { w.resume() })
-		case 12:
+		case op == 12:
 			w.s.Detach("test")
-		case 13:
-			if w.loss != nil && arg%4 == 0 {
-				w.s.GiveUp(w.loss.Epoch, relay.Verdict{Code: websocket.ServiceRestart, Reason: "given up", Stay: w.stay})
-			} else if arg%4 == 1 {
-				w.s.Lose("test")
-			}
-		case 14:
-			if arg%8 == 0 {
-				w.l.Post(func() { b.ack(); b.wire.cut = true }) // an acknowledgement that is lost with the network would go unnoticed
-			} else {
-				w.l.Post(func() { b.ack() })
-			}
-		case 15:
-			w.l.Post(func() { w.misbehave(b, arg) })
+		case op == 13 && arg%4 == 1:
+			w.s.Lose("test")
+		default:
+			w.l.Post(func() { w.step(op, arg, who) })
 		}
 		if arg%4 != 0 {
 			synctest.Wait()
@@ -97,6 +68,41 @@ func moves(t *testing.T, seed uint64, steps []byte) {
 		t.Fatal("no end")
 	}
 	w.law()
+}
+
+// step is something that happens at a peer.
+func (w *world) step(op, arg byte, who int) {
+	size := 1 + int(arg)*int(arg)/16
+	b := w.up
+	if arg%3 == 0 {
+		b = w.all[who%len(w.all)] // also one that was left
+	}
+	switch op {
+	case 0, 1, 2:
+		w.say(size)
+	case 3:
+		w.client.room += size
+		w.client.tell()
+	case 4, 5:
+		b.take(size)
+	case 6:
+		b.answer(int(arg) % 4)
+	case 7:
+		b.send(size)
+	case 9:
+		b.die(arg&1 == 0)
+	case 10, 11:
+		w.resume()
+	case 13:
+		if w.loss != nil && arg%4 == 0 {
+			w.s.GiveUp(w.loss.Epoch, relay.Verdict{Code: websocket.ServiceRestart, Reason: "given up", Stay: w.stay})
+		}
+	case 14:
+		b.ack()
+		b.wire.cut = b.wire.cut || arg%8 == 0 // an acknowledgement that is lost with the network would go unnoticed
+	case 15:
+		w.misbehave(b, arg)
+	}
 }
 
 // misbehave has a peer say goodbye in its own way.

@@ -180,6 +180,61 @@ func law(t *testing.T, to, from *fakeStream, masked bool, res *relay.Result) {
 	}
 }
 
+// heldLaw is law for a session that could move: there a control frame does not wait for the rest of a message.
+func heldLaw(t *testing.T, to, from *fakeStream, masked bool, res *relay.Result) {
+	t.Helper()
+	data, control, broken := sort(to.out, masked)
+	allData, allControl, _ := sort(from.script[:from.read], masked)
+	if broken {
+		t.Fatal("was sent a broken frame")
+	}
+	if !bytes.HasPrefix(allData, data) {
+		t.Fatalf("was sent data that its peer did not send; %+v", res)
+	}
+	for i, frame := range control {
+		switch op := websocket.Opcode(frame[0] & 15); {
+		case len(allControl) > 0 && bytes.Equal(allControl[0], frame):
+			allControl = allControl[1:]
+		case op == websocket.OpClose && i == len(control)-1 || op == websocket.OpPong && !masked: // of the gateway
+		default:
+			t.Fatalf("was sent %x, not by its peer; %+v", frame, res)
+		}
+	}
+	closed := len(control) > 0 && websocket.Opcode(control[len(control)-1][0]&15) == websocket.OpClose
+	if closed && !bytes.HasSuffix(to.out, control[len(control)-1]) {
+		t.Fatal("was sent something after a Close")
+	}
+	c := websocket.NewCursor(masked, false)
+	_ = c.Advance(to.out)
+	half := masked && from.end != nil && res.Cause == relay.CauseClientFIN
+	if !to.aborted && !c.AtFrame() && !half && !to.broken {
+		t.Fatalf("%d bytes before the end of a frame: not a reset; %+v", c.Left(), res)
+	}
+}
+
+// sort takes apart what was sent: data frames, also a part of one, and whole control frames.
+func sort(b []byte, masked bool) (data []byte, control [][]byte, broken bool) {
+	c := websocket.NewCursor(masked, false)
+	start := 0 // of the current unit
+	for at := 0; at < len(b); {
+		kind, n, err := c.Next(b[at:])
+		if err != nil {
+			return data, control, true
+		}
+		at += n
+		switch kind {
+		case websocket.None:
+			return data, control, false
+		case websocket.Control:
+			control = append(control, b[start:at])
+		default:
+			data = append(data, b[start:at]...)
+		}
+		start = at
+	}
+	return data, control, false
+}
+
 // Laws, whatever happens in whatever order: Done comes exactly once; every peer is sent whole frames of the other, in
 // order, then at most one Close and nothing more; a frame that cannot be finished ends in a reset.
 func FuzzSchedule(f *testing.F) {
@@ -211,6 +266,9 @@ func schedule(t *testing.T, seed uint64, steps []byte) {
 	policy := &relay.Policy{CloseTimeout: time.Second, Idle: time.Minute, Stall: 30 * time.Second}
 	if seed%3 == 0 {
 		policy.MaxMessage = 3000
+	}
+	if seed%2 == 0 {
+		policy.Hold = 2000 // messages are held, but the owner finds no other upstream
 	}
 	if seed%2 == 0 {
 		policy.Hold = 2000 // messages are held, but the owner finds no other upstream
@@ -247,6 +305,11 @@ func schedule(t *testing.T, seed uint64, steps []byte) {
 	res := <-o.done
 	if res.By == 0 || res.Cause == "" || res.Held != 0 {
 		t.Fatalf("result %+v", res)
+	}
+	if policy.Hold > 0 {
+		heldLaw(t, up, client, true, &res)
+		heldLaw(t, client, up, false, &res)
+		return
 	}
 	law(t, up, client, true, &res)
 	law(t, client, up, false, &res)
