@@ -90,9 +90,9 @@ func TestErrors(t *testing.T) {
 			"      |                  ^",
 			"fairlead: hint: "+hintValue,
 		)},
-		{"value of a later version", "defaults: {loadBalancing: hash}", lines(
-			`f.yaml:1:27: defaults.loadBalancing: "hash": not available in this version`,
-			"    1 | defaults: {loadBalancing: hash}",
+		{"value of a later version", "defaults: {loadBalancing: sticky}", lines(
+			`f.yaml:1:27: defaults.loadBalancing: "sticky": not available in this version`,
+			"    1 | defaults: {loadBalancing: sticky}",
 			"      |                           ^",
 			"fairlead: hint: "+hintValue,
 		)},

@@ -460,3 +460,25 @@ func FuzzRoutes(f *testing.F) {
 		}
 	})
 }
+
+func TestZoweLoadBalancers(t *testing.T) {
+	for _, tt := range []struct {
+		metadata []string
+		want     upstream.Balance
+		hash     route.Hash
+		problems int
+	}{
+		{nil, "", route.Hash{}, 0},
+		{[]string{keyBalancer, "headerRequest"}, upstream.Named, route.Hash{}, 0},
+		{[]string{keyBalancer, "authentication"}, upstream.Hash, route.Hash{User: true}, 0},
+		{[]string{keyBalancer, "authentication", "fairlead.hash.header", "X-Tenant"}, upstream.Hash, route.Hash{User: true}, 1},
+		{[]string{"fairlead.loadBalancing", "hash", "fairlead.hash.header", "X-Tenant"}, upstream.Hash, route.Hash{Header: "X-Tenant"}, 0},
+		{[]string{keyBalancer, "magic"}, "", route.Hash{}, 1},
+	} {
+		routes := translated(route.Policy{}, upAt(1, ws("/ws", tt.metadata...)...))
+		r := routes[len(routes)-1]
+		if r.Policy.LoadBalancing != tt.want || r.Policy.Hash != tt.hash || len(r.Problems) != tt.problems {
+			t.Errorf("%q: %q %+v %q", tt.metadata, r.Policy.LoadBalancing, r.Policy.Hash, r.Problems)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
 // Metadata of Zowe's that says how a service's routes behave (zowe.md, section 4.7). Fairlead's own keys overlay it.
@@ -21,6 +22,7 @@ const (
 	keyReadTimeout    = "apiml.readTimeout"
 	keyAnswerHeaders  = "apiml.response.headers"
 	keyIgnoredHeaders = "apiml.headersToIgnore"
+	keyBalancer       = "apiml.lb.type"
 )
 
 // readZowe reads the instance's keys of this kind.
@@ -32,6 +34,20 @@ func (o *offer) readZowe() {
 	o.policy.Timeouts.Connect = o.milliseconds(keyConnectTimeout)
 	o.policy.Timeouts.Response = o.milliseconds(keyReadTimeout)
 	o.readHeaders()
+	o.readBalancer()
+}
+
+// readBalancer reads Zowe's load balancers (zowe.md, section 5.2). A user's instance is found by hash, not kept for hours.
+func (o *offer) readBalancer() {
+	switch value := strings.TrimSpace(o.instance.Metadata[keyBalancer]); {
+	case value == "":
+	case strings.EqualFold(value, "headerRequest"):
+		o.policy.LoadBalancing = upstream.Named
+	case strings.EqualFold(value, "authentication"):
+		o.policy.LoadBalancing, o.policy.Hash = upstream.Hash, route.Hash{User: true}
+	default:
+		o.problem(keyBalancer, value, errors.New("want headerRequest or authentication"))
+	}
 }
 
 // readHeaders reads "Name:Value, Name:Value", which the service's answers are given, and a list of names that its requests

@@ -92,6 +92,15 @@ func routeFields(spec *v1alpha1.RoutePolicySpec) []said {
 	if spec.LoadBalancing != "hash" && spec.LoadBalancing != "sticky" { // see balancePersistence
 		list = append(list, said{"loadBalancing", spec.LoadBalancing})
 	}
+	if h := spec.Hash; h != nil && spec.LoadBalancing == "hash" && (h.ClientAddress != nil || h.User != nil) {
+		list = append(list, said{"loadBalancing", spec.LoadBalancing})
+		if h.ClientAddress != nil {
+			list = append(list, said{"hash.clientAddress", "true"})
+		}
+		if h.User != nil {
+			list = append(list, said{"hash.user", "true"})
+		}
+	}
 	if t := spec.Timeouts; t != nil {
 		list = append(list,
 			said{"timeouts.connect", string(t.Connect)}, said{"timeouts.handshake", string(t.Handshake)},
@@ -164,7 +173,10 @@ func balancePersistence(spec *v1alpha1.RoutePolicySpec, owner string) (*route.Pe
 	case h != nil && h.Header != "":
 		return &route.Persistence{Name: h.Header, Header: true}, checkToken("hash.header", h.Header)
 	}
-	return nil, errors.New("hash: one of header and cookie is needed; clientAddress and user are not available in this version")
+	if h == nil || h.ClientAddress == nil && h.User == nil {
+		return nil, errors.New("hash: one of header, cookie, clientAddress and user is needed")
+	}
+	return nil, nil // the policy itself: routeFields
 }
 
 // layersOfRule are the policies for the rule that is being read, the weakest first: all but those for its backends.

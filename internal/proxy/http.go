@@ -86,6 +86,7 @@ func (s *Server) serveHTTP(x *exchange) {
 // request has the service of the exchange's target answer. checked tells that the gateway itself took the Authorization
 // header.
 func (s *Server) request(x *exchange, checked bool) {
+	x.aim()
 	x.call = call{x: x, response: x.to.policy.Timeouts.Effective().Response, answer: http1.Response{Fields: x.call.answer.Fields[:0]}}
 	c := &x.call
 	c.forwards = forwards{
@@ -93,7 +94,7 @@ func (s *Server) request(x *exchange, checked bool) {
 	}
 	var err error
 	if c.endpoint = x.to.stay.endpoint; c.endpoint == nil {
-		c.endpoint, err = x.to.service.Pick(x.to.policy.Balance(false))
+		c.endpoint, err = x.to.pick()
 	}
 	if err == nil {
 		err = s.forward(c)
@@ -231,7 +232,7 @@ func (s *Server) forward(c *call) error {
 
 // passOver chooses an endpoint that has not failed, if there is one.
 func (c *call) passOver() bool {
-	next, none := c.x.to.service.Pick(c.x.to.policy.Balance(false), c.tried...)
+	next, none := c.x.to.pick(c.tried...)
 	if none == nil {
 		c.endpoint, c.fresh = next, false
 	}

@@ -112,6 +112,9 @@ func (x *exchange) choose() *route.Backend {
 			return weighed(x.to.Backends, value)
 		}
 	}
+	if key := x.hashKey(x.to.policy); key != "" {
+		return weighed(x.to.Backends, key)
+	}
 	return x.to.Choose()
 }
 
@@ -124,7 +127,7 @@ func (x *exchange) settle(ep *upstream.Endpoint) {
 	}
 	if !p.Managed && ep == nil {
 		if value, ok := x.application(p); ok {
-			x.to.stay.endpoint, x.to.stay.foreign = highest(x.to.service, value), true
+			x.to.key, x.to.stay.foreign = value, true
 			return
 		}
 	}
@@ -171,21 +174,6 @@ func setsCookie(fields http1.Fields, name string) bool {
 	return false
 }
 
-// highest is the endpoint that scores highest with the value (rendezvous hashing): few clients move when endpoints come and
-// go. nil: none takes requests.
-func highest(s *upstream.Service, value string) (best *upstream.Endpoint) {
-	var most uint64
-	for _, ep := range s.Endpoints {
-		if ep.Leaving() || !ep.Healthy() {
-			continue
-		}
-		if score := hash(value, ep.Address()); best == nil || score > most {
-			best, most = ep, score
-		}
-	}
-	return best
-}
-
 // weighed is the backend that scores highest with the value, each by its weight; nil: none has any.
 func weighed(backends []route.Backend, value string) (best *route.Backend) {
 	var most float64
@@ -194,23 +182,10 @@ func weighed(backends []route.Backend, value string) (best *route.Backend) {
 		if b.Weight <= 0 {
 			continue
 		}
-		u := (float64(hash(value, b.Name)>>11) + 0.5) / (1 << 53) // in (0, 1)
+		u := (float64(upstream.Mix(value, b.Name)>>11) + 0.5) / (1 << 53) // in (0, 1)
 		if score := -float64(b.Weight) / math.Log(u); best == nil || score > most {
 			best, most = b, score
 		}
 	}
 	return best
-}
-
-// hash mixes two strings: FNV-1a, then the finalizer of splitmix64. It is the same in every gateway.
-func hash(a, b string) uint64 {
-	h := uint64(14695981039346656037)
-	for _, s := range [...]string{a, "\x00", b} {
-		for i := range len(s) {
-			h = (h ^ uint64(s[i])) * 1099511628211
-		}
-	}
-	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
-	h = (h ^ h>>27) * 0x94d049bb133111eb
-	return h ^ h>>31
 }

@@ -45,10 +45,10 @@ func (s *Server) retry(c *call, err error) bool {
 		return false
 	}
 	c.retries++
-	next, none := x.to.service.Pick(x.to.policy.Balance(false), c.tried...)
+	next, none := x.to.pick(c.tried...)
 	if none != nil {
 		c.tried = nil
-		if next, none = x.to.service.Pick(x.to.policy.Balance(false)); none != nil {
+		if next, none = x.to.pick(); none != nil {
 			return false
 		}
 	}

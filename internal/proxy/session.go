@@ -48,6 +48,7 @@ func (s *Server) startSession(x *exchange) {
 // header.
 func (s *Server) openSession(x *exchange, checked bool) {
 	policy := x.to.policy
+	x.aim()
 	ss := &Session{id: x.sessionID}
 	if which := s.Sessions.add(ss, x.to.ID, x.origin.addr, x.settings.limits.Sessions, &policy.WebSocket); which != "" {
 		s.refused.Add(1)

@@ -8,13 +8,15 @@ import (
 // A target is where an exchange goes: the route, and of a rule's backends the one that has been chosen.
 type target struct {
 	route.Match
-	service *upstream.Service // of the route, or of the backend
-	name    string            // of the service, for logs and texts
-	backend *route.Backend    // nil: of no rule, or none has been chosen
-	policy  *route.Policy     // the backend's, else the route's; nil: no route
-	stay    stay              // where the client is kept
-	edits   edits             // of the request
-	answers edits             // of the answer
+	service  *upstream.Service // of the route, or of the backend
+	name     string            // of the service, for logs and texts
+	backend  *route.Backend    // nil: of no rule, or none has been chosen
+	policy   *route.Policy     // the backend's, else the route's; nil: no route
+	stay     stay              // where the client is kept
+	key      string            // by which the policy chooses an endpoint; "": by none
+	instance string            // that the client asks for by its id; "": none
+	edits    edits             // of the request
+	answers  edits             // of the answer
 }
 
 // rewrite is the rewrite that says something of the path: the backend's, else the rule's; nil: none.
@@ -58,15 +60,6 @@ func (t *target) prefix() string {
 		return t.Prefix
 	}
 	return ""
-}
-
-// take counts a session on an endpoint that has not been tried: that where the client is kept, or one that is chosen.
-func (t *target) take(tried []*upstream.Endpoint) (*upstream.Endpoint, error) {
-	if ep := t.stay.endpoint; ep != nil && len(tried) == 0 {
-		ep.Acquire()
-		return ep, nil
-	}
-	return t.service.Take(t.policy.Balance(true), tried...)
 }
 
 // hostFor is the Host that ep is sent.

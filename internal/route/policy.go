@@ -18,9 +18,13 @@ type Policy struct {
 	// WebSocket is what holds for WebSocket sessions alone.
 	WebSocket WebSocket `yaml:"websocket"`
 
-	// LoadBalancing chooses among the endpoints of a service: least-sessions, round-robin or
-	// random. Default: least-sessions for a WebSocket session, round-robin for a request.
+	// LoadBalancing chooses among the endpoints of a service: least-sessions, round-robin, random, hash (by what Hash says, with
+	// few clients moved when endpoints come and go) or instance (the endpoint whose instanceId the request's X-InstanceId names,
+	// and no other; without that field as if nothing was said). Default: least-sessions for a WebSocket session, round-robin for a request.
 	LoadBalancing upstream.Balance `yaml:"loadBalancing"`
+
+	// Hash is what `loadBalancing: hash` goes by: one of its fields.
+	Hash Hash `yaml:"hash"`
 
 	// Auth is what the gateway itself asks of a client before it passes anything on: none or
 	// basic (users of auth.basic). Default none. Danger: with none, the services alone keep strangers out.
@@ -199,10 +203,10 @@ func DefaultGatewayAPI() Policy {
 	return p
 }
 
-// Balance is how an endpoint is chosen, for a WebSocket session or for a request.
+// Balance is how an endpoint is chosen, for a WebSocket session or for a request, where nothing of the request itself decides.
 func (p *Policy) Balance(websocket bool) upstream.Balance {
 	switch {
-	case p.LoadBalancing != "":
+	case p.LoadBalancing != "" && p.LoadBalancing != upstream.Hash && p.LoadBalancing != upstream.Named:
 		return p.LoadBalancing
 	case websocket:
 		return upstream.LeastSessions

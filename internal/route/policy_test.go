@@ -39,6 +39,10 @@ var everyField = []struct {
 	{"websocket.onUnhealthy", "close", Policy{WebSocket: WebSocket{OnUnhealthy: CloseAll}}},
 	{"websocket.rebalance", "auto", Policy{WebSocket: WebSocket{Rebalance: RebalanceAuto}}},
 	{"loadBalancing", "random", Policy{LoadBalancing: upstream.Random}},
+	{"hash.header", "X-Tenant", Policy{Hash: Hash{Header: "X-Tenant"}}},
+	{"hash.cookie", "JSESSIONID", Policy{Hash: Hash{Cookie: "JSESSIONID"}}},
+	{"hash.clientAddress", "true", Policy{Hash: Hash{ClientAddress: true}}},
+	{"hash.user", "true", Policy{Hash: Hash{User: true}}},
 	{"auth", "basic", Policy{Auth: AuthBasic}},
 	{"hostHeader", "client", Policy{HostHeader: HostOfClient}},
 	{"encodedPath", "no-slashes", Policy{EncodedPath: EncodedNoSlash}},
@@ -139,7 +143,9 @@ func TestSetErrors(t *testing.T) {
 		{"websocket.messageRate", "10/s", "not available in this version"},
 		{"retries", "3", "not available in this version"},
 		{"retries.attempts", "3", "not available in this version"},
-		{"loadBalancing", "hash", "not available in this version"},
+		{"loadBalancing", "sticky", "not available in this version"},
+		{"hash.header", "a b", "no token"},
+		{"hash.user", "perhaps", "invalid"},
 		{"loadBalancing", "fastest", "least-sessions"},
 		{"auth", "bearer", "not available in this version"},
 		{"auth", "maybe", "none or basic"},
@@ -369,4 +375,25 @@ func FuzzSet(f *testing.F) {
 			t.Fatalf("%s %q: said %v", name, value, p.Differences(Policy{}))
 		}
 	})
+}
+
+func TestHashIsOneField(t *testing.T) {
+	var p Policy
+	for _, f := range [][2]string{{"loadBalancing", "hash"}, {"hash.header", "X-Tenant"}} {
+		if err := p.Set(f[0], f[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Set("hash.cookie", "a"); err == nil || !strings.Contains(err.Error(), "one of header, cookie") || p.Hash.Cookie != "" {
+		t.Errorf("two at once: %v %+v", err, p.Hash)
+	}
+	if got := p.Overlay(Policy{Hash: Hash{User: true}}).Hash; got != (Hash{User: true}) {
+		t.Errorf("overlaid: %+v", got)
+	}
+	if got := p.Overlay(Policy{}).Hash; got != p.Hash {
+		t.Errorf("overlaid by nothing: %+v", got)
+	}
+	if p.Balance(true) != upstream.LeastSessions || p.Balance(false) != upstream.RoundRobin {
+		t.Error("a request without what is hashed")
+	}
 }

@@ -20,18 +20,24 @@ const (
 
 	// Random takes any endpoint, all with the same chance.
 	Random Balance = "random"
+
+	// Hash takes the endpoint that a key of the request leads to; see Service.PickBy. Where there is no key it is as if nothing was said.
+	Hash Balance = "hash"
+
+	// Named takes the endpoint whose ID the request's X-InstanceId names, and no other. Without the field it is as if nothing was said.
+	Named Balance = "instance"
 )
 
-// UnmarshalText accepts the three names; anything else is an error that lists them.
+// UnmarshalText accepts the names; anything else is an error that lists them.
 func (b *Balance) UnmarshalText(text []byte) error {
 	switch v := Balance(text); v {
-	case LeastSessions, RoundRobin, Random:
+	case LeastSessions, RoundRobin, Random, Hash, Named:
 		*b = v
 		return nil
-	case "hash", "sticky":
+	case "sticky":
 		return fmt.Errorf("%q: not available in this version", text)
 	default:
-		return fmt.Errorf("%q: want %s, %s or %s", text, LeastSessions, RoundRobin, Random)
+		return fmt.Errorf("%q: want %s, %s, %s, %s or %s", text, LeastSessions, RoundRobin, Random, Hash, Named)
 	}
 }
 
