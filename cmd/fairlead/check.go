@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/fairlead-gateway/fairlead/internal/config"
 	"github.com/fairlead-gateway/fairlead/internal/eureka"
@@ -33,29 +35,27 @@ func (c *checkCommand) Run() error {
 	if err := tryDataDir(conf); err != nil {
 		return err
 	}
-	if err := tryAddresses(conf); err != nil {
-		return err
-	}
+	taken := tryAddresses(conf) // told last: beside a gateway that runs the rest is worth knowing
 	if _, err := reloadable(conf, slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	if problems := eureka.StaticProblems(conf.Registry.StaticDefinitions); len(problems) > 0 {
-		return errors.Join(problems...)
+		return together(problems...)
 	}
-	if !c.JSON {
+	if !c.JSON && taken == nil {
 		if err := printChecked(os.Stdout, conf); err != nil {
 			return err
 		}
 	}
 	source, err := c.objects(conf, nil)
 	if err != nil || source == nil {
-		return err
+		return together(taken, err)
 	}
 	set, err := source.Load()
-	if err != nil {
-		return err
+	if err == nil {
+		err = c.checkObjects(os.Stdout, conf, set)
 	}
-	return c.checkObjects(os.Stdout, conf, set)
+	return together(taken, err)
 }
 
 // tryDataDir makes sure that the data directory can be written, or made where it is
@@ -74,20 +74,44 @@ func tryDataDir(c *config.Config) error {
 	}
 }
 
-// tryAddresses binds every address and gives it back.
+// tryAddresses binds every address and gives it back. The error has each that is taken.
 func tryAddresses(c *config.Config) error {
+	var taken []error
 	for i, l := range c.Gateway.ListenersOrDefault() {
 		if err := try(l.Address); err != nil {
-			return c.ErrorAt(fmt.Sprintf("gateway.listeners[%d].address", i), err, listenHint(err))
+			taken = append(taken, c.ErrorAt(fmt.Sprintf("gateway.listeners[%d].address", i), err, listenHint(err)))
 		}
 	}
 	if c.Registry.On() {
 		if err := try(c.Registry.ListenAddress()); err != nil {
-			return c.ErrorAt("registry.address", err, listenHint(err))
+			taken = append(taken, c.ErrorAt("registry.address", err, listenHint(err)))
 		}
 	}
-	return nil
+	return together(taken...)
 }
+
+// faults are errors that the command tells one after the other, each as if it were the only one.
+type faults []error
+
+// together is nil if all of errs are.
+func together(errs ...error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) == 0 {
+		return nil
+	}
+	return faults(errs)
+}
+
+func (f faults) Error() string {
+	texts := make([]string, len(f))
+	for i, err := range f {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "\nfairlead: ")
+}
+
+// Unwrap serves errors.Is and errors.As.
+func (f faults) Unwrap() []error { return f }
 
 func try(address string) error {
 	ln, err := upstream.Listen(context.Background(), address)

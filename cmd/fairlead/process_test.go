@@ -379,6 +379,15 @@ func TestErrorsNameThePlace(t *testing.T) {
 			})
 		}
 	}
+	t.Run("check beside a gateway", func(t *testing.T) { // which has the port: the manifests are judged all the same
+		dir := t.TempDir()
+		conf := "gateway: {listeners: [{address: \"" + taken.Addr().String() + "\"}]}\nregistry: {address: \"127.0.0.1:0\"}\n"
+		p := start(t, dir, "check", "--config", writeConfig(t, dir, conf), "--manifests", filepath.Join(dir, "none.yaml"))
+		code, got := p.exit(t), p.stderr.String()
+		if code != exitFailed || !strings.HasPrefix(got, "fairlead: ") || !strings.Contains(got, "in use") || !strings.Contains(got, "\nfairlead: "+dir) {
+			t.Errorf("exit code %d, standard error:\n%s", code, got)
+		}
+	})
 	t.Run("bad usage", func(t *testing.T) {
 		if code := start(t, t.TempDir(), "fly").exit(t); code != exitUsage {
 			t.Errorf("exit code %d, want %d", code, exitUsage)

@@ -109,6 +109,10 @@ func TestRedirectToHTTPS(t *testing.T) {
 			t.Errorf("line %v", rec)
 		}
 	}
+	if _, _, head := talk(t, g, "GET /svc/api/v1/a HTTP/1.0\r\n\r\n"); !strings.HasPrefix(head, "HTTP/1.1 400 ") {
+		t.Errorf("without a Host: %q", head)
+	}
+	g.log.next(t)
 	_, br, head := talk(t, g, handshake("/svc/ws/v1/x", "gw.example"))
 	if body := readBody(t, br, head); !strings.HasPrefix(head, "HTTP/1.1 403 ") || !strings.Contains(body, "wss://gw.example:"+port+"/svc/ws/v1/x") {
 		t.Errorf("a handshake: %q %q", head, body)

@@ -25,6 +25,9 @@ func (x *exchange) redirection(r *route.Redirect) *failure {
 	if host == "" {
 		host = withoutPort(x.origin.host)
 	}
+	if host == "" { // HTTP/1.0
+		return badRequest("no Host, which the redirect needs")
+	}
 	location := scheme + "://" + host
 	if port != 0 && !(scheme == "http" && port == 80) && !(scheme == "https" && port == 443) {
 		location += ":" + strconv.Itoa(port)

@@ -308,6 +308,12 @@ func TestRuleRedirects(t *testing.T) {
 			}
 		}
 	}
+	for path, status := range map[string]string{"/scheme": "400", "/plain": "302"} { // HTTP/1.0 without a Host: nowhere to go, but what the rule says
+		if _, _, head := talkTo(t, at.String(), "GET "+path+" HTTP/1.0\r\n\r\n"); !strings.HasPrefix(head, "HTTP/1.1 "+status+" ") {
+			t.Errorf("%s without a Host: %q", path, head)
+		}
+		g.log.next(t)
+	}
 	resp, _ := ask(t, httpClient(t, true), "GET", "http://"+at.String()+"/plain", "Host", "gw.test")
 	if resp.StatusCode != 302 || resp.Header.Get("Location") != plainHost {
 		t.Errorf("over HTTP/2: %d %v", resp.StatusCode, resp.Header)

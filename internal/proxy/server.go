@@ -342,6 +342,10 @@ func withoutPort(host string) string {
 // redirect: it is told in words.
 func (s *Server) redirectToHTTPS(x *exchange, upgrade bool) {
 	host := withoutPort(x.origin.host)
+	if host == "" { // HTTP/1.0
+		s.reject(x, badRequest("no Host, which the redirect needs"))
+		return
+	}
 	if port := s.httpsPort(); port != "443" {
 		host += ":" + port
 	}
