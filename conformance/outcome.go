@@ -84,7 +84,8 @@ func (o *outcome) addError(line string) {
 }
 
 func (o *outcome) print(w io.Writer) {
-	_, _ = fmt.Fprintf(w, "\n%d tests passed, %d failed, %d were skipped (of service meshes, or of features that are not claimed)\n", o.passed, len(o.failed), o.skipped)
+	const counts = "\n%d tests passed, %d failed, %d were skipped (of service meshes, or of features that are not claimed)\n"
+	_, _ = fmt.Fprintf(w, counts, o.passed, len(o.failed), o.skipped)
 	if text := o.errors[""]; text != "" {
 		_, _ = fmt.Fprintf(w, "FAIL before the tests: %s\n", text)
 	}

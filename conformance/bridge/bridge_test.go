@@ -45,8 +45,8 @@ func TestBridge(t *testing.T) {
 		t.Fatal(err)
 	}
 	fairlead := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		const one = `{"apiVersion":"gateway.networking.k8s.io/v1","kind":"HTTPRoute","metadata":{"namespace":"default","name":"web","uid":"%s"},` +
-			`"status":{"parents":[{"controllerName":"fairlead.dev/gateway-controller","parentRef":{"name":%q}}]}}`
+		const one = `{"apiVersion":"gateway.networking.k8s.io/v1","kind":"HTTPRoute",` +
+			`"metadata":{"namespace":"default","name":"web","uid":"%s"},"status":{"parents":[{"controllerName":"fairlead.dev/gateway-controller","parentRef":{"name":%q}}]}}`
 		_, _ = fmt.Fprintf(w, "["+one+","+one+"]", "1", "mine", "2", "another's")
 	}))
 	defer fairlead.Close()

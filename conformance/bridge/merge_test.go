@@ -66,7 +66,8 @@ func TestMerge(t *testing.T) {
 		},
 		{
 			"conditions of listeners",
-			`{"listeners":[{"name":"b","conditions":[{"type":"Accepted","status":"True","reason":"x","lastTransitionTime":"2025-01-01T00:00:00Z"}]}]}`,
+			`{"listeners":[
+				{"name":"b","conditions":[{"type":"Accepted","status":"True","reason":"x","lastTransitionTime":"2025-01-01T00:00:00Z"}]}]}`,
 			`{"listeners":[{"name":"a","conditions":[]},{"name":"b","conditions":[{"type":"Accepted","status":"True","reason":"x"}]}]}`,
 			`{"listeners":[{"name":"a","conditions":[]},
 				{"name":"b","conditions":[{"type":"Accepted","status":"True","reason":"x","lastTransitionTime":"2025-01-01T00:00:00Z"}]}]}`,
