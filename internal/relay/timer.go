@@ -34,7 +34,7 @@ func (s *Session) watch(now time.Duration) {
 		}
 	}
 	switch {
-	case p.MaxAge > 0 && s.age(now) >= p.MaxAge:
+	case p.MaxAge > 0 && s.age(now) >= s.maxAge():
 		s.shut(websocket.GoingAway, CauseMaxAge, CauseMaxAge, websocket.GoingAway)
 	case p.Idle > 0 && now-s.life >= p.Idle:
 		s.shut(websocket.GoingAway, CauseIdle, CauseIdle, websocket.GoingAway)
@@ -52,6 +52,13 @@ func (s *Session) watch(now time.Duration) {
 		s.client.wantPing()
 		s.up.wantPing()
 	}
+}
+
+// maxAge is MaxAge less up to a tenth of it, by when the session began: those that came in one wave do not go in one.
+func (s *Session) maxAge() time.Duration {
+	const golden = 2654435769 // 2^32 by the golden ratio: neighbours are far apart
+	early := uint64(s.begun*golden) >> 16
+	return s.policy.MaxAge - s.policy.MaxAge/10>>16*time.Duration(early)
 }
 
 // stuck reports whether x has taken nothing for too long.
@@ -140,7 +147,7 @@ func (s *Session) nearest() time.Duration {
 		s.link.nearest(sooner)
 	}
 	if p.MaxAge > 0 {
-		sooner(s.now() + max(p.MaxAge-s.age(s.now()), begunUnit))
+		sooner(s.now() + max(s.maxAge()-s.age(s.now()), begunUnit))
 	}
 	if p.Idle > 0 {
 		sooner(s.life + p.Idle)

@@ -65,7 +65,8 @@ type WebSocket struct {
 	// messages (data only). Default frames.
 	IdleCounts IdleCounts `yaml:"idleCounts"`
 
-	// MaxDuration ends a session of that age, whatever it does. Default none (also if negative).
+	// MaxDuration ends a session of that age, whatever it does, or up to a tenth of it earlier, so that those that came together do not
+	// go together. Default none (also if negative).
 	MaxDuration time.Duration `yaml:"maxDuration"`
 
 	// MaxMessageSize ends a session with 1009 if a message is larger, in bytes as they are on the
