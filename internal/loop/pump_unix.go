@@ -220,6 +220,14 @@ func (p *tcpPump) Unacked() int {
 	return unacked(p.fd)
 }
 
+// LimitUnsent has Write take no more while n bytes or more wait in the kernel to be sent. Unacked then counts what was written.
+func (p *tcpPump) LimitUnsent(n int) bool {
+	if !p.closed {
+		limitUnsent(p.fd, n)
+	}
+	return true
+}
+
 func (p *tcpPump) CloseWrite() error {
 	if p.closed {
 		return net.ErrClosed

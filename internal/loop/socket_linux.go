@@ -217,6 +217,15 @@ func (s *socket) CloseWrite() error {
 	return nil
 }
 
+// LimitUnsent has Write take no more while n bytes or more wait in the kernel to be sent: what waits here is known not to have
+// arrived. It reports whether Unacked counts what was written: not under TLS, where nothing happens.
+func (s *socket) LimitUnsent(n int) bool {
+	if s.tls == nil && !s.closed {
+		limitUnsent(int(s.fd), n)
+	}
+	return s.tls == nil
+}
+
 // Plain tells that nothing but what was written goes over the wire: Close needs no other word before it.
 func (s *socket) Plain() bool { return s.tls == nil }
 

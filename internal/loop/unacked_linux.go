@@ -10,3 +10,8 @@ func unacked(fd int) int {
 	}
 	return n
 }
+
+// limitUnsent has the socket fd take no more while n bytes or more are not sent yet.
+func limitUnsent(fd, n int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n) // without it the kernel keeps more, that is all
+}

@@ -1,8 +1,15 @@
 package relay
 
-import "github.com/fairlead-gateway/fairlead/internal/loop"
+import (
+	"unsafe"
+
+	"github.com/fairlead-gateway/fairlead/internal/loop"
+)
 
 // For the tests, which are outside.
 const ReadsPerTurn = readsPerTurn
 
 func LoopOf(s *Session) *loop.Loop { return s.loop() }
+
+// LinkSize is what a session that can move takes beside a Session.
+const LinkSize = unsafe.Sizeof(link{}) + unsafe.Sizeof(ear{})

@@ -56,8 +56,8 @@ func newLink(s *Session) *link {
 
 // judge notes what the stream of the upstream can tell.
 func (l *link) judge() {
-	p, ok := l.s.up.stream.(interface{ Plain() bool })
-	l.exact = ok && p.Plain()
+	stream, ok := l.s.up.stream.(interface{ LimitUnsent(n int) bool })
+	l.exact = ok && stream.LimitUnsent(unsentMost)
 }
 
 // An ear hears of the events of one upstream.
@@ -112,6 +112,8 @@ const (
 	lookTime = time.Second
 	// ackTime is how long an acknowledgement may be late: what is older and has none did not arrive.
 	ackTime = time.Second
+	// unsentMost is how many bytes an upstream's kernel takes beyond what it can send.
+	unsentMost = 16 << 10
 	// smallKeep is what a session may keep without owing it to its loop, in bytes.
 	smallKeep = 4 << 10
 )

@@ -19,7 +19,7 @@ type mover struct {
 }
 
 func (m *mover) Lost(s *relay.Session, loss relay.Loss) relay.Verdict {
-	m.owner.lost.Add(1)
+	m.lost.Add(1)
 	m.asked.Store(loss.Epoch)
 	m.losses <- loss
 	return m.verdict
@@ -35,8 +35,8 @@ func (m *mover) Moved(_ *relay.Session, epoch uint32, ok bool) {
 // A moveRig is a session that can move.
 type moveRig struct {
 	*rig
-	*mover
-	o rigOptions
+	by *mover
+	o  rigOptions
 }
 
 func newMoveRig(t testing.TB, o rigOptions) *moveRig {
@@ -49,56 +49,56 @@ func newMoveRig(t testing.TB, o rigOptions) *moveRig {
 	}
 	m := &mover{owner: owner{t: t, done: make(chan relay.Result, 1), verdict: o.verdict}, losses: make(chan relay.Loss, 10), moved: make(chan bool, 10)}
 	o.by = m
-	return &moveRig{rig: newRig(t, o), mover: m, o: o}
+	return &moveRig{rig: newRig(t, o), by: m, o: o}
 }
 
 func (r *moveRig) expectLoss(cause string) relay.Loss {
-	r.rig.t.Helper()
+	r.t.Helper()
 	select {
-	case l := <-r.losses:
+	case l := <-r.by.losses:
 		if l.Cause != cause {
-			r.rig.t.Fatalf("lost by %q, want %q", l.Cause, cause)
+			r.t.Fatalf("lost by %q, want %q", l.Cause, cause)
 		}
 		return l
 	case <-time.After(patience):
-		r.rig.t.Fatal("the owner was not asked")
+		r.t.Fatal("the owner was not asked")
 	}
 	return relay.Loss{}
 }
 
 func (r *moveRig) expectMoved(ok bool) {
-	r.rig.t.Helper()
+	r.t.Helper()
 	select {
-	case got := <-r.moved:
+	case got := <-r.by.moved:
 		if got != ok {
-			r.rig.t.Fatalf("moved: %v, want %v", got, ok)
+			r.t.Fatalf("moved: %v, want %v", got, ok)
 		}
 	case <-time.After(patience):
-		r.rig.t.Fatal("the owner was not told")
+		r.t.Fatal("the owner was not told")
 	}
 }
 
 // resume brings another upstream, and returns its far end.
 func (r *moveRig) resume(l relay.Loss) *peer {
-	r.rig.t.Helper()
-	outer, inner := pair(r.rig.t, r.o.tlsUpstream, r.o.smallBuffers)
-	r.rig.t.Cleanup(func() { _ = outer.Close() })
+	r.t.Helper()
+	outer, inner := pair(r.t, r.o.tlsUpstream, r.o.smallBuffers)
+	r.t.Cleanup(func() { _ = outer.Close() })
 	ok := make(chan bool)
 	lp := r.session.Loop()
 	side := relay.Side{Stream: loop.Attach(lp, inner), Deflate: r.o.deflate}
 	lp.Post(func() { ok <- r.session.Resume(side, l.Epoch) })
 	if !<-ok {
-		r.rig.t.Fatal("too late")
+		r.t.Fatal("too late")
 	}
-	return &peer{t: r.rig.t, Conn: outer}
+	return &peer{t: r.t, Conn: outer}
 }
 
 func (r *moveRig) finish(up *peer) relay.Result {
-	r.rig.t.Helper()
+	r.t.Helper()
 	r.session.Close(away, "", "test")
 	_ = r.client.Close()
 	_ = up.Close()
-	return r.rig.owner.result()
+	return r.owner.result()
 }
 
 // A lost upstream is replaced; the client notices nothing.

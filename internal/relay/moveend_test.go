@@ -1,7 +1,10 @@
 package relay_test
 
 import (
+	"fmt"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,7 +15,7 @@ import (
 
 // lose has the upstream go, and returns what the owner was asked.
 func (r *moveRig) lose() relay.Loss {
-	r.rig.t.Helper()
+	r.t.Helper()
 	r.hello()
 	_ = r.upstream.Close()
 	return r.expectLoss(relay.CauseLost)
@@ -42,8 +45,8 @@ func TestMoveFails(t *testing.T) {
 
 // late sees that the session takes no upstream any more.
 func (r *moveRig) late(l relay.Loss) {
-	r.rig.t.Helper()
-	outer, inner := pair(r.rig.t, false, false)
+	r.t.Helper()
+	outer, inner := pair(r.t, false, false)
 	defer outer.Close()
 	ok := make(chan bool)
 	lp := r.session.Loop()
@@ -56,7 +59,7 @@ func (r *moveRig) late(l relay.Loss) {
 		ok <- took
 	})
 	if <-ok {
-		r.rig.t.Fatal("another upstream was taken")
+		r.t.Fatal("another upstream was taken")
 	}
 }
 
@@ -86,7 +89,7 @@ func TestMoveWithoutClient(t *testing.T) {
 			leave(r)
 			r.expectMoved(false)
 			r.late(l)
-			r.rig.owner.result()
+			r.owner.result()
 		})
 	}
 }
@@ -229,7 +232,7 @@ func TestMovePlannedEnds(t *testing.T) {
 	up.expectClose(away, "session ended")
 	_ = r.client.Close()
 	_ = r.upstream.Close()
-	r.rig.owner.result()
+	r.owner.result()
 }
 
 // With replay, what is not answered goes to the new upstream, too; without, it is counted.
@@ -273,5 +276,57 @@ func TestMoveOverflow(t *testing.T) {
 	_ = r.client.Close()
 	if res := r.expectResult(websocket.ServiceRestart, relay.Upstream, relay.CauseLost); res.Overflows == 0 {
 		t.Errorf("result %+v", res)
+	}
+}
+
+// Of what an upstream that does not read is sent, nothing is given to two, and what is missing was counted.
+func TestMoveFromSlowUpstream(t *testing.T) {
+	for _, reset := range []bool{true, false} {
+		r := newMoveRig(t, rigOptions{smallBuffers: true})
+		r.hello()
+		const many = 300
+		message := func(i int) []byte { return r.client.text(fmt.Sprintf("%d%s", i, strings.Repeat(" ", 4000))) }
+		var sending sync.WaitGroup
+		sending.Go(func() {
+			for i := range many {
+				if _, err := r.client.Write(message(i)); err != nil {
+					return
+				}
+			}
+		})
+		next := 0
+		for ; next < 20; next++ {
+			r.upstream.expect(message(next))
+		}
+		var st relay.Stats
+		for end := time.Now().Add(patience); st.Held == 0 && time.Now().Before(end); r.session.Stats(&st) {
+			runtime.Gosched() // until the upstream takes no more
+		}
+		if reset {
+			r.upstream.reset()
+		} else {
+			_ = r.upstream.Close() // with bytes unread that is a reset, too
+		}
+		up := r.resume(r.expectLoss(relay.CauseLost))
+		r.expectMoved(true)
+		missing := many - next
+		for next < many-1 {
+			h, payload := up.next()
+			if h.Opcode != websocket.OpText {
+				t.Fatalf("got opcode %d", h.Opcode)
+			}
+			var n int
+			if _, err := fmt.Sscan(string(payload), &n); err != nil || n < next {
+				t.Fatalf("got %q behind %d", payload[:10], next)
+			}
+			next = n
+			missing--
+		}
+		sending.Wait()
+		if res := r.finish(up); missing > res.Uncertain || missing == many-20 {
+			t.Errorf("%d missing, %d uncertain", missing, res.Uncertain)
+		} else {
+			t.Logf("%d missing, %d uncertain", missing, res.Uncertain)
+		}
 	}
 }

@@ -153,6 +153,9 @@ func TestSize(t *testing.T) {
 	if n := unsafe.Sizeof(relay.Session{}); n > most {
 		t.Errorf("a Session takes %d bytes, want %d at most", n, most)
 	}
+	if n := relay.LinkSize; n > 104 {
+		t.Errorf("to be able to move takes %d bytes, want 104 at most", n)
+	}
 }
 
 // Passing a message on allocates nothing.

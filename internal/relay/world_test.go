@@ -104,10 +104,10 @@ func (w *wire) Unacked() int {
 	return len(w.out) - w.seen
 }
 
-func (w *wire) Plain() bool       { return w.plain }
-func (w *wire) CloseWrite() error { w.fin = true; return nil }
-func (w *wire) Close()            { w.closed = true }
-func (w *wire) Abort()            { w.closed, w.aborted = true, true }
+func (w *wire) LimitUnsent(int) bool { return w.plain }
+func (w *wire) CloseWrite() error    { w.fin = true; return nil }
+func (w *wire) Close()               { w.closed = true }
+func (w *wire) Abort()               { w.closed, w.aborted = true, true }
 
 // Handle has what is there told at once.
 func (w *wire) Handle(h loop.Handler) {
@@ -138,10 +138,8 @@ func (w *wire) tell() {
 type reader struct {
 	cur     websocket.Cursor
 	at      int
-	unit    []byte // payload of the current frame
 	message []byte
 	frame   []byte
-	head    bool
 }
 
 // feed calls got for every whole message and control frame of b, from where it stopped.
