@@ -61,7 +61,8 @@ func TestHashKeepsClients(t *testing.T) {
 
 // TestInstanceIsAskedFor is zowe.md, section 5.2.
 func TestInstanceIsAskedFor(t *testing.T) {
-	svc := service{id: "svc", routes: map[string]string{"ws/v1": "/ws", "api/v1": "/api"}, policy: func(p *route.Policy) { p.LoadBalancing = upstream.Named }}
+	svc := service{id: "svc", routes: map[string]string{"ws/v1": "/ws", "api/v1": "/api"}}
+	svc.policy = func(p *route.Policy) { p.LoadBalancing = upstream.Named }
 	for i := range 3 {
 		svc.endpoints = append(svc.endpoints, naming(t, fmt.Sprint(i)))
 	}
@@ -92,7 +93,8 @@ func TestInstanceIsAskedFor(t *testing.T) {
 
 func TestSubject(t *testing.T) {
 	for token, want := range map[string]string{
-		jwtOf("alice"): "alice", "": "", "a": "", "a.b": "", "a.!!.c": "", "a.e30.c": "", "a.W10.c": "", "a." + strings.Repeat("A", maxClaims+4) + ".c": "",
+		jwtOf("alice"): "alice",
+		"":             "", "a": "", "a.b": "", "a.!!.c": "", "a.e30.c": "", "a.W10.c": "", "a." + strings.Repeat("A", maxClaims+4) + ".c": "",
 	} {
 		if got := subject(token); got != want {
 			t.Errorf("%.40q: %q", token, got)

@@ -117,7 +117,8 @@ func TestGETGoesOnAfter503(t *testing.T) {
 		all.endpoints = append(all.endpoints, httpService(t, busy))
 	}
 	some := service{id: "some", routes: map[string]string{"api/v1": "/"}, endpoints: []string{
-		httpService(t, busy), httpService(t, busy), httpService(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "good") }),
+		httpService(t, busy), httpService(t, busy),
+		httpService(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "good") }),
 	}}
 	g := startGateway(t, all, some)
 	for _, tt := range []struct {
