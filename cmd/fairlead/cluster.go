@@ -24,6 +24,21 @@ func openCluster(c *config.Config, log *slog.Logger) (*eureka.Cluster, error) {
 	return cluster, nil
 }
 
+// openPeers names the registry's peers to it.
+func (g *gateway) openPeers(c *config.Config) error {
+	if len(c.Registry.Peers) == 0 {
+		return nil
+	}
+	options, err := c.Registry.PeerClient.Options(c.Upstream.TLS, g.log)
+	if err != nil {
+		return c.ErrorAt("registry.peerClient", err, "")
+	}
+	if err := g.registry.ReplicateWith(c.Registry.Peers, options); err != nil {
+		return c.ErrorAt("registry.peers", err, "")
+	}
+	return nil
+}
+
 // announce has the cluster know this gateway: at its first listener with TLS, else at its first one.
 func (g *gateway) announce() {
 	c := g.started

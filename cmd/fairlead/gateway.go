@@ -117,6 +117,9 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 		g.registry.SetUsers(users)
 		g.registry.Restore(filepath.Join(c.DataDir, "registry.snapshot"))
 		g.registry.LoadStatic()
+		if err := g.openPeers(c); err != nil {
+			return err
+		}
 		sources = append(sources, g.registry)
 	}
 	if c.Eureka.On() {

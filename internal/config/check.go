@@ -298,6 +298,11 @@ func (k *checker) registry() {
 		k.add("registry", err, "")
 		return
 	}
+	if len(r.Peers) > 0 {
+		if _, err := r.PeerClient.Options(k.c.Upstream.TLS, slog.New(slog.DiscardHandler)); err != nil {
+			k.add("registry.peerClient", err, "name files that this user may read")
+		}
+	}
 	if r.Auth.ClientCertificates {
 		if err := readable(r.TLS.ClientCAFile); err != nil {
 			k.add("registry.tls.clientCAFile", err, "name a PEM file of certificates that this user may read")

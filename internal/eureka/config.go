@@ -46,8 +46,13 @@ type Config struct {
 	// Auth says who may read and write the registry. Default: anyone who reaches it.
 	Auth AuthConfig `yaml:"auth"`
 
-	// Peers are Eureka servers to replicate with. Default none. Not supported yet.
+	// Peers are the registries with which this one forms one, other Fairleads or Netflix's: "https://host:10011/eureka/". What
+	// instances say to this registry is passed on to them, and whole registries are compared at the start, after every failure
+	// and each minute. Credentials may stand in the URLs ("https://user:password@host/"). Default none.
 	Peers []string `yaml:"peers"`
+
+	// PeerClient says how the registry shows itself to its peers.
+	PeerClient PeerConfig `yaml:"peerClient"`
 
 	// StaticDefinitions are directories of Zowe's static service YAML (*.yml, *.yaml): services that do not register
 	// themselves. Default none. A change of a file is live within seconds; what is wrong in one is logged with its
@@ -161,8 +166,6 @@ func (c Config) Check() error {
 		return fmt.Errorf("registry.address %q: %w", c.Address, err)
 	}
 	switch {
-	case len(c.Peers) > 0:
-		return errors.New("registry.peers is not available in this version")
 	case (c.TLS.CertFile == "") != (c.TLS.KeyFile == ""):
 		return errors.New("registry.tls: certFile and keyFile go together")
 	case c.Auth.ClientCertificates && c.TLS.ClientCAFile == "":
@@ -176,6 +179,9 @@ func (c Config) Check() error {
 	case !loopbackHost(host) && !c.Auth.hasUsers() && !c.Auth.ClientCertificates && !c.Insecure:
 		return fmt.Errorf("registry.address %q is not loopback, and anyone could register there\n"+
 			"hint: set registry.auth.users or registry.auth.clientCertificates, or registry.insecure: true", c.ListenAddress())
+	}
+	if err := c.checkPeers(); err != nil {
+		return err
 	}
 	if err := checkAllowed(c.AllowedHosts); err != nil {
 		return fmt.Errorf("registry.allowedHosts %w", err)

@@ -38,6 +38,7 @@ func (r *Registry) evict(now time.Time, lag time.Duration) {
 	rand.Shuffle(len(late), func(i, j int) { late[i], late[j] = late[j], late[i] })
 	for _, key := range late[:min(most, len(late))] {
 		l := r.find(key)
+		r.bury(key, l, true)
 		r.remove(key, l)
 		r.expired.Add(1)
 		r.log.Info("instance expired", "service", l.inst.ServiceID(), "instance", key.id,

@@ -80,6 +80,8 @@ func (c *call) route(path []string) {
 		c.only(c.serverStatus, http.MethodGet)
 	case path[0] == "serverinfo" && len(path) == 2 && path[1] == "statusoverrides":
 		c.only(c.overrides, http.MethodGet)
+	case path[0] == "peerreplication" && len(path) == 2 && path[1] == "batch":
+		c.only(c.batch, http.MethodPost)
 	default:
 		c.fail(http.StatusNotFound, "")
 	}

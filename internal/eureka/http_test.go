@@ -183,7 +183,7 @@ func TestEveryEndpoint(t *testing.T) {
 	}
 	for _, path := range []string{
 		"/eureka/apps/TWO", "/eureka/apps/one/x", "/eureka/instances/x", "/eureka/vips/x", "/eureka/svips/one",
-		"/eureka/peerreplication/batch/", "/eureka/x", "/apps", "/eureka/apps/a/b/c", "/eureka/v2x/apps", "/eureka/apps/h:one:1/one",
+		"/eureka/peerreplication", "/eureka/x", "/apps", "/eureka/apps/a/b/c", "/eureka/v2x/apps", "/eureka/apps/h:one:1/one",
 	} {
 		s.want(404, "GET", path, "")
 	}
@@ -193,7 +193,6 @@ func TestEveryEndpoint(t *testing.T) {
 		{"PUT", "/eureka/apps/one/x/status?value=UP"},
 		{"DELETE", "/eureka/apps/one/x/status"},
 		{"PUT", "/eureka/apps/one/x/metadata?a=b"},
-		{"POST", "/eureka/peerreplication/batch/"},
 	} {
 		if body := s.want(404, tt.method, tt.path, ""); body != "" {
 			t.Errorf("%s %s: body %q", tt.method, tt.path, body)

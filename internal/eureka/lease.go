@@ -18,6 +18,8 @@ type caller struct {
 	name    string // who it is, empty where nobody has to say
 	replica bool   // another registry that passes on what it was told
 	static  bool   // a static definition
+
+	renewed time.Time // when a replica was last heard of; zero: now
 }
 
 // register takes an instance, or what is new about one. It owns in.
@@ -31,6 +33,7 @@ func (r *Registry) register(in *Instance, by caller) error {
 	if limit := r.cfg.metadataLimit(); weight > limit {
 		return refuse("metadata is %d bytes, more than %d", weight, limit)
 	}
+	undated := in.LastDirty <= 0 && !by.replica // then it is new now, whatever is stored
 	defaults(in, now)
 	key := leaseKey{in.App, in.ID}
 
@@ -40,14 +43,33 @@ func (r *Registry) register(in *Instance, by caller) error {
 		return errOwner
 	}
 	old := r.find(key)
+	if old != nil && old.static && by.replica {
+		return nil // what this registry's own files define is theirs alone
+	}
 	if err := r.room(old, weight); err != nil {
 		return err
 	}
-	l := &lease{inst: in, owner: by.name, static: by.static, weight: weight, renewed: now}
+	if err := r.rise(key, in, by); err != nil {
+		return err
+	}
+	l := &lease{inst: in, owner: by.name, static: by.static, weight: weight, renewed: now, direct: !by.replica}
+	if !by.renewed.IsZero() {
+		l.renewed = by.renewed
+	}
 	var before *Instance
 	if old != nil {
 		before = old.inst
+		if undated {
+			in.LastDirty = max(in.LastDirty, before.LastDirty+1)
+		}
 		l.override = old.override
+		l.direct = l.direct || old.direct
+		if l.renewed.Before(old.renewed) {
+			l.renewed = old.renewed
+		}
+		if by.replica && before.LastDirty <= in.LastDirty {
+			l.override = "" // a peer says all that it knows
+		}
 		if before.LastDirty > in.LastDirty { // what is known is newer: keep it, and renew its lease
 			stored := *before
 			in, l.inst, l.weight = &stored, &stored, old.weight
@@ -76,6 +98,7 @@ func (r *Registry) register(in *Instance, by caller) error {
 	l.duration = time.Duration(in.Lease.Duration) * time.Second
 	r.keep(key, old, l)
 	r.publish(key, before, in)
+	r.replicate(key, workRegister, by)
 	r.registrations.Add(1)
 	if before == nil || !routesAlike(before, in) {
 		r.log.Info("instance registered", "service", in.ServiceID(), "instance", in.ID, "status", string(in.Status),
@@ -190,6 +213,8 @@ func (r *Registry) renew(key leaseKey, dirty int64, by caller) (*Instance, error
 		r.set(key, l, func(i *Instance) { i.Status = status })
 	}
 	l.renewed = time.Now()
+	l.direct = l.direct || !by.replica
+	r.replicate(key, workHeartbeat, by)
 	r.renews++
 	r.heartbeats.Add(1)
 	switch {
@@ -209,7 +234,9 @@ func (r *Registry) cancel(key leaseKey, by caller) error {
 	if err != nil {
 		return err
 	}
+	r.bury(key, l, false)
 	r.remove(key, l)
+	r.replicate(key, workCancel, by)
 	r.cancels.Add(1)
 	r.log.Info("instance cancelled", "service", l.inst.ServiceID(), "instance", key.id, "by", by.name)
 	return nil
@@ -245,8 +272,9 @@ func (r *Registry) override(key leaseKey, status Status, dirty int64, by caller)
 	l.override = status
 	r.set(key, l, func(i *Instance) {
 		i.Status, i.Overridden = status, status
-		i.LastDirty = max(i.LastDirty, dirty)
+		i.LastDirty = dirtied(i, dirty, by)
 	})
+	r.replicate(key, workStatus, by)
 	r.statusChanges.Add(1)
 	r.log.Info("instance status overridden", "service", l.inst.ServiceID(), "instance", key.id,
 		"status", string(status), "by", by.name)
@@ -268,8 +296,9 @@ func (r *Registry) restore(key leaseKey, status Status, dirty int64, by caller) 
 	l.override = ""
 	r.set(key, l, func(i *Instance) {
 		i.Status, i.Overridden = status, Unknown
-		i.LastDirty = max(i.LastDirty, dirty)
+		i.LastDirty = dirtied(i, dirty, by)
 	})
+	r.replicate(key, workStatus, by)
 	r.statusChanges.Add(1)
 	r.log.Info("instance status override removed", "service", l.inst.ServiceID(), "instance", key.id,
 		"status", string(status), "by", by.name)
@@ -301,7 +330,11 @@ func (r *Registry) annotate(key leaseKey, add map[string]string, by caller) erro
 	r.weight += weight - l.weight
 	l.weight = weight
 	l.renewed = time.Now()
-	r.set(key, l, func(i *Instance) { i.Metadata = all })
+	r.set(key, l, func(i *Instance) {
+		i.Metadata = all
+		i.LastDirty = dirtied(i, 0, by)
+	})
+	r.replicate(key, workRegister, by)
 	r.log.Info("instance metadata changed", "service", l.inst.ServiceID(), "instance", key.id, "keys", len(add), "by", by.name)
 	return nil
 }

@@ -50,7 +50,7 @@ func complete(in *Instance, app string) error {
 
 // decode reads the instance in the body.
 func (c *call) decode() (*Instance, error) {
-	data, err := c.payload()
+	data, err := c.payload(c.r.cfg.bodyLimit())
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +78,7 @@ func isJSON(contentType string, data []byte) bool {
 }
 
 // payload reads the body, inflated where it was compressed; neither form may be longer than the limit.
-func (c *call) payload() ([]byte, error) {
-	limit := c.r.cfg.bodyLimit()
+func (c *call) payload(limit int64) ([]byte, error) {
 	if c.req.ContentLength > limit {
 		return nil, c.tooBig(limit)
 	}

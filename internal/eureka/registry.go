@@ -33,6 +33,7 @@ type Registry struct {
 	started    time.Time                   // constant
 	warn       limiter
 	changed    chan struct{}
+	peers      []*peer // constant once Run has begun
 	saved      snapshot
 	static     *static // nil: none
 	users      atomic.Pointer[auth.Users]
@@ -49,6 +50,9 @@ type Registry struct {
 	recent     *list.List
 	recentAt   map[leaseKey]*list.Element
 	recentGone int // bytes of metadata of the deleted instances in recent
+
+	gone   map[leaseKey]*list.Element // of graves
+	graves *list.List                 // ends of leases, the oldest first; empty without peers
 
 	renews, renewsBefore int64 // heartbeats in this window and in the one before
 	preserving           bool  // the last run of the eviction was held back
@@ -88,6 +92,7 @@ type lease struct {
 	override Status // empty: none
 	owner    string // who registered it
 	static   bool   // of a static definition
+	direct   bool   // the instance has said something to this registry itself
 	weight   int
 }
 
@@ -111,6 +116,8 @@ func NewRegistry(cfg Config, log *slog.Logger) *Registry {
 		apps:     map[string]map[string]*lease{},
 		recent:   list.New(),
 		recentAt: map[leaseKey]*list.Element{},
+		gone:     map[leaseKey]*list.Element{},
+		graves:   list.New(),
 	}
 }
 
@@ -120,6 +127,9 @@ func (r *Registry) Run(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() { r.saved.run(ctx, r) })
 	wg.Go(func() { r.static.run(ctx, r) })
+	for _, p := range r.peers {
+		wg.Go(func() { p.run(ctx) })
+	}
 	evict := time.NewTicker(r.cfg.evictionInterval())
 	defer evict.Stop()
 	sweep := time.NewTicker(deltaSweep)
@@ -274,6 +284,7 @@ func (r *Registry) forget(e *list.Element) {
 func (r *Registry) sweep(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.sweepGraves(now)
 	for e := r.recent.Front(); e != nil && now.Sub(e.Value.(*change).at) > deltaKept; e = r.recent.Front() {
 		r.forget(e)
 		r.view.Store(nil)
