@@ -18,8 +18,8 @@ type grave struct {
 	key     leaseKey
 	at      time.Time
 	dirty   int64 // what is not newer is the same registration
-	expired bool  // nobody cancelled it: it is welcome when somebody has heard from it since renewed
-	renewed int64 // milliseconds since 1970
+	expired bool  // nobody cancelled it: it is welcome when somebody has heard from it since
+	heard   int64 // milliseconds since 1970: half a lease after it was last renewed, as peers hear of a heartbeat a little later
 }
 
 // bury remembers the end of a lease. The caller holds mu.
@@ -32,7 +32,7 @@ func (r *Registry) bury(key leaseKey, l *lease, expired bool) {
 	if !expired {
 		dirty++ // of a deletion here and a new status elsewhere, the deletion is the later
 	}
-	r.gone[key] = r.graves.PushBack(&grave{key: key, at: time.Now(), dirty: dirty, expired: expired, renewed: l.renewed.UnixMilli()})
+	r.gone[key] = r.graves.PushBack(&grave{key: key, at: time.Now(), dirty: dirty, expired: expired, heard: l.renewed.Add(l.duration / 2).UnixMilli()})
 	for r.graves.Len() > 2*r.cfg.maxInstances() {
 		r.exhume(r.graves.Front().Value.(*grave).key)
 	}

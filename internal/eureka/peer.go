@@ -331,7 +331,7 @@ func (p *peer) heed(m *replicated, a batchAnswer) (refused bool) {
 			w |= workStatus
 		}
 		p.add(m.key, w)
-	case m.action == doHeartbeat && a.status == http.StatusConflict && a.newer != nil:
+	case a.status == http.StatusConflict && a.newer != nil:
 		if (leaseKey{a.newer.App, a.newer.ID}) == m.key {
 			p.adopt(a.newer)
 		}

@@ -17,7 +17,7 @@ import (
 // link is the network to a server, which can be cut.
 type link struct {
 	ln     net.Listener
-	target string // set before the first connection
+	target string // constant
 	wg     sync.WaitGroup
 
 	mu    sync.Mutex // guards the following
@@ -25,13 +25,13 @@ type link struct {
 	conns map[net.Conn]bool
 }
 
-func newLink(t testing.TB) *link {
+func newLink(t testing.TB, target string) *link {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &link{ln: ln, conns: map[net.Conn]bool{}}
+	l := &link{ln: ln, target: target, conns: map[net.Conn]bool{}}
 	l.wg.Go(l.accept)
 	t.Cleanup(func() { _ = ln.Close(); l.set(true); l.wg.Wait() })
 	return l
@@ -115,8 +115,7 @@ func (s *server) runUntilEnd() {
 func pair(t *testing.T, cfg Config) (a, b *server, cut func(bool)) {
 	t.Helper()
 	a, b = newServer(t, cfg), newServer(t, cfg)
-	toA, toB := newLink(t), newLink(t)
-	toA.target, toB.target = a.addr, b.addr
+	toA, toB := newLink(t, a.addr), newLink(t, b.addr)
 	a.runPeers(ClientOptions{}, toB)
 	b.runPeers(ClientOptions{}, toA)
 	return a, b, func(cut bool) { toA.set(cut); toB.set(cut) }
@@ -199,14 +198,14 @@ func TestPeersFormOneRegistry(t *testing.T) {
 // What a peer passed on is not passed on again: b tells c nothing of a's.
 func TestPeersDoNotPassOn(t *testing.T) {
 	a, b, c := newServer(t, Config{}), newServer(t, Config{}), newServer(t, Config{})
-	toB, toC := newLink(t), newLink(t)
-	toB.target, toC.target = b.addr, c.addr
+	toB, toC := newLink(t, b.addr), newLink(t, c.addr)
 	b.runPeers(ClientOptions{}, toC)
 	a.runPeers(ClientOptions{}, toB)
 	a.register("ONE", "1", "")
 	settled(t, "ONE/1=UP", a, b)
 	b.register("TWO", "2", "")
 	settled(t, "TWO/2=UP", c)
+	eventually(t, c.picture, func() bool { return b.Peers()[0].Sent > 0 })
 	if s := b.Peers()[0]; s.Sent != 1 || s.Dropped != 0 || s.Refused != 0 {
 		t.Errorf("%+v, want one change sent", s)
 	}
@@ -218,8 +217,10 @@ func TestHeartbeatsAreReplicated(t *testing.T) {
 	settled(t, "ONE/1=UP", a, b)
 	beats := func() int64 { return b.Stats().Heartbeats }
 	before := beats()
-	a.want(200, "PUT", "/eureka/apps/ONE/1?status=UP&lastDirtyTimestamp=1000", "")
-	eventually(t, b.picture, func() bool { return beats() > before })
+	eventually(t, b.picture, func() bool {
+		a.want(200, "PUT", "/eureka/apps/ONE/1?status=UP&lastDirtyTimestamp=1000", "")
+		return beats() > before
+	})
 
 	// b lost it: the next heartbeat brings it back.
 	b.mu.Lock()
@@ -304,6 +305,10 @@ func TestExpiredStaysGone(t *testing.T) {
 	settled(t, "SVC/1=UP SVC/2=UP", a, b)
 	cut(true)
 	a.expire("SVC", "1") // b's eviction has not run yet
+	b.mu.Lock()
+	b.find(leaseKey{"SVC", "1"}).renewed = time.Now().Add(-time.Hour + time.Second)
+	b.view.Store(nil)
+	b.mu.Unlock()
 	compared := a.Peers()[0].Compared
 	a.register("SVC", "3", "")
 	cut(false)
@@ -312,7 +317,7 @@ func TestExpiredStaysGone(t *testing.T) {
 	if a.one(leaseKey{"SVC", "1"}) != nil {
 		t.Error("an expired instance came back from a peer that had heard nothing of it since")
 	}
-	b.expire("SVC", "1")
+	b.askToCompare() // it is overdue there too, and nobody else has it
 	settled(t, "SVC/2=UP SVC/3=UP", a, b)
 }
 
@@ -354,8 +359,7 @@ func TestPeersStart(t *testing.T) {
 	a.register("ONE", "1", `,"metadata":{"k":"v"}`)
 	a.want(200, "PUT", "/eureka/apps/ONE/1/status?value=OUT_OF_SERVICE", "")
 	b := newServer(t, Config{})
-	toA := newLink(t)
-	toA.target = a.addr
+	toA := newLink(t, a.addr)
 	b.runPeers(ClientOptions{}, toA)
 	settled(t, "ONE/1=OUT_OF_SERVICE", a, b)
 	if b.overrides()["1"] != "OUT_OF_SERVICE" {
@@ -365,8 +369,7 @@ func TestPeersStart(t *testing.T) {
 
 func TestPeerQueueIsBounded(t *testing.T) {
 	a, b := newServer(t, Config{}), newServer(t, Config{})
-	toB := newLink(t)
-	toB.target = b.addr
+	toB := newLink(t, b.addr)
 	toB.set(true)
 	if err := a.ReplicateWith([]string{toB.url()}, ClientOptions{}); err != nil {
 		t.Fatal(err)
@@ -393,8 +396,7 @@ func TestPeersAuthenticate(t *testing.T) {
 	b.SetUsers(testUsers(t, "peer"))
 	b.want(401, "POST", "/eureka/peerreplication/batch/", `{"replicationList":[]}`, ofJSON)
 	a, c := newServer(t, Config{}), newServer(t, Config{})
-	toB, badToB := newLink(t), newLink(t)
-	toB.target, badToB.target = b.addr, b.addr
+	toB, badToB := newLink(t, b.addr), newLink(t, b.addr)
 	a.register("ONE", "1", "")
 	c.register("TWO", "1", "")
 	c.runPeers(ClientOptions{User: "peer", Password: "wrong"}, badToB)

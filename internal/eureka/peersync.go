@@ -112,7 +112,7 @@ func (p *peer) settle(i *Instance) {
 	switch {
 	case ours == nil && g != nil && !g.expired && i.LastDirty <= g.dirty:
 		p.add(key, workCancel)
-	case ours == nil && g != nil && g.expired && i.LastDirty <= g.dirty && i.Lease.LastRenewal <= g.renewed:
+	case ours == nil && g != nil && g.expired && i.LastDirty <= g.dirty && i.Lease.LastRenewal <= g.heard:
 		// It expired here, and nobody has heard from it since.
 	case ours == nil:
 		p.adopt(i)

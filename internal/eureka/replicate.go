@@ -103,7 +103,7 @@ func (c *call) replicated(o object) (status int, newer *Instance) {
 		err = refuse("element of replicationList: %v", err)
 	case action == doRegister:
 		status = http.StatusNoContent
-		err = c.registered(key, o["instanceInfo"])
+		newer, err = c.registered(key, o["instanceInfo"])
 	case action == doHeartbeat:
 		newer, err = c.r.renew(key, dirty, c.by)
 	case action == doCancel:
@@ -134,27 +134,34 @@ func (c *call) replicated(o object) (status int, newer *Instance) {
 	return e.status, newer
 }
 
-func (c *call) registered(key leaseKey, raw json.RawMessage) error {
+func (c *call) registered(key leaseKey, raw json.RawMessage) (newer *Instance, err error) {
 	if !present(raw) {
-		return refuse("instanceInfo is missing")
+		return nil, refuse("instanceInfo is missing")
 	}
 	in, err := parseJSONInstance(raw)
 	if err != nil {
-		return refuse("instanceInfo: %v", err)
+		return nil, refuse("instanceInfo: %v", err)
 	}
 	if err := complete(in, key.app); err != nil {
-		return err
+		return nil, err
 	}
 	if in.ID != key.id {
-		return refuse("instanceInfo is of %s, not of %s", quoted(in.ID), quoted(key.id))
+		return nil, refuse("instanceInfo is of %s, not of %s", quoted(in.ID), quoted(key.id))
 	}
 	if err := check(in); err != nil {
-		return err
+		return nil, err
 	}
 	if err := checkReach(in.HostName, c.r.cfg.AllowedHosts, near(c.req)); err != nil {
-		return err
+		return nil, err
 	}
-	return c.r.register(in, c.by)
+	dirty := in.LastDirty
+	if err := c.r.register(in, c.by); err != nil {
+		return nil, err
+	}
+	if newer = c.r.one(key); dirty > 0 && newer != nil && newer.LastDirty > dirty {
+		return newer, &refusal{status: http.StatusConflict}
+	}
+	return nil, nil
 }
 
 // cancelled ends a lease that ended at a peer, unless this registry knows something newer than what ended.
