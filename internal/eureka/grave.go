@@ -78,13 +78,30 @@ func (r *Registry) rise(key leaseKey, in *Instance, by caller) error {
 	return nil
 }
 
-// dirtied is the lastDirtyTimestamp of an instance that was changed here: one more than it was, not the time, because the
-// instance's own next change counts by its own clock and must be newer still.
-func dirtied(i *Instance, said int64, by caller) int64 {
-	if by.replica {
-		return max(i.LastDirty, said)
+// dirtied is the lastDirtyTimestamp of an instance that was changed by other than itself: one more than it was, not the time,
+// because the instance's own next change counts by its own clock and must be newer still. Netflix's servers do not count such
+// changes; and where a peer's has the same number as one made here, the two may have crossed, so that the registries are
+// compared. The caller holds mu.
+func (r *Registry) dirtied(i *Instance, said int64, by caller) int64 {
+	if by.replica && said <= i.LastDirty {
+		for _, p := range r.peers {
+			p.again()
+		}
 	}
 	return max(i.LastDirty+1, said)
+}
+
+// agree takes the number of a peer's change that was made here already. The caller holds mu.
+func (r *Registry) agree(key leaseKey, l *lease, said int64, by caller) {
+	switch {
+	case !by.replica || said <= 0 || said == l.inst.LastDirty:
+	case said > l.inst.LastDirty:
+		r.set(key, l, func(i *Instance) { i.LastDirty = said })
+	default:
+		for _, p := range r.peers {
+			p.again()
+		}
+	}
 }
 
 // later orders two states of an instance: by lastDirtyTimestamp; where that is the same and the states are not, by the states
@@ -109,9 +126,11 @@ func overridden(i *Instance) int {
 // essence is what two states of an instance differ in for those who read them.
 func essence(i *Instance) string {
 	b := append([]byte(nil), i.Status...)
-	for _, s := range []string{string(i.Overridden), i.HostName, i.IPAddr, i.VIPAddress, i.SecureVIPAddress, i.HomePageURL, i.StatusPageURL,
+	for _, s := range []string{
+		string(i.Overridden), i.HostName, i.IPAddr, i.VIPAddress, i.SecureVIPAddress, i.HomePageURL, i.StatusPageURL,
 		i.HealthCheckURL, i.SecureHealthCheckURL, strconv.Itoa(i.Port.Number), strconv.FormatBool(i.Port.Enabled),
-		strconv.Itoa(i.SecurePort.Number), strconv.FormatBool(i.SecurePort.Enabled)} {
+		strconv.Itoa(i.SecurePort.Number), strconv.FormatBool(i.SecurePort.Enabled),
+	} {
 		b = append(append(b, 0), s...)
 	}
 	return string(appendJSONMap(append(b, 0), i.Metadata))

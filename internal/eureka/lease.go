@@ -267,12 +267,13 @@ func (r *Registry) override(key leaseKey, status Status, dirty int64, by caller)
 	}
 	l.renewed = time.Now()
 	if l.inst.Status == status {
+		r.agree(key, l, dirty, by)
 		return nil
 	}
 	l.override = status
 	r.set(key, l, func(i *Instance) {
 		i.Status, i.Overridden = status, status
-		i.LastDirty = dirtied(i, dirty, by)
+		i.LastDirty = r.dirtied(i, dirty, by)
 	})
 	r.replicate(key, workStatus, by)
 	r.statusChanges.Add(1)
@@ -291,12 +292,13 @@ func (r *Registry) restore(key leaseKey, status Status, dirty int64, by caller) 
 	}
 	l.renewed = time.Now()
 	if l.override == "" {
+		r.agree(key, l, dirty, by)
 		return nil
 	}
 	l.override = ""
 	r.set(key, l, func(i *Instance) {
 		i.Status, i.Overridden = status, Unknown
-		i.LastDirty = dirtied(i, dirty, by)
+		i.LastDirty = r.dirtied(i, dirty, by)
 	})
 	r.replicate(key, workStatus, by)
 	r.statusChanges.Add(1)
@@ -332,7 +334,7 @@ func (r *Registry) annotate(key leaseKey, add map[string]string, by caller) erro
 	l.renewed = time.Now()
 	r.set(key, l, func(i *Instance) {
 		i.Metadata = all
-		i.LastDirty = dirtied(i, 0, by)
+		i.LastDirty = r.dirtied(i, 0, by)
 	})
 	r.replicate(key, workRegister, by)
 	r.log.Info("instance metadata changed", "service", l.inst.ServiceID(), "instance", key.id, "keys", len(add), "by", by.name)

@@ -130,6 +130,14 @@ func (p *peer) drop(n int) {
 	p.wake()
 }
 
+// again has the registries compared soon.
+func (p *peer) again() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.resync = true
+	p.wake()
+}
+
 func (p *peer) wake() {
 	select {
 	case p.kick <- struct{}{}:
@@ -148,9 +156,7 @@ func (p *peer) run(ctx context.Context) {
 		p.judge(err, failed)
 		if err != nil {
 			failed++
-			p.mu.Lock()
-			p.resync = true
-			p.mu.Unlock()
+			p.again()
 			if !sleep(ctx, nil, p.pause(err, failed)) {
 				return
 			}
@@ -193,9 +199,7 @@ func (p *peer) rest(ctx context.Context) {
 	case <-p.kick:
 		sleep(ctx, nil, p.linger)
 	case <-t.C:
-		p.mu.Lock()
-		p.resync = true
-		p.mu.Unlock()
+		p.again()
 	case <-ctx.Done():
 	}
 }

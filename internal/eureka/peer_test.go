@@ -118,6 +118,7 @@ func pair(t *testing.T, cfg Config) (a, b *server, cut func(bool)) {
 	toA, toB := newLink(t, a.addr), newLink(t, b.addr)
 	a.runPeers(ClientOptions{}, toB)
 	b.runPeers(ClientOptions{}, toA)
+	eventually(t, a.picture, func() bool { return a.Peers()[0].Compared > 0 && b.Peers()[0].Compared > 0 })
 	return a, b, func(cut bool) { toA.set(cut); toB.set(cut) }
 }
 
@@ -270,6 +271,7 @@ func TestPartitionHeals(t *testing.T) {
 	on := func(s *server, status int, method, path string) { s.want(status, method, "/eureka/apps/SVC/"+path, "") }
 	a.register("SVC", "a-new", "")
 	b.register("SVC", "b-new", "")
+	eventually(t, a.picture, func() bool { return a.Peers()[0].Err != "" && b.Peers()[0].Err != "" })
 	on(b, 200, "DELETE", "a-deleted") // it was told so by another way than it registered
 	on(a, 200, "DELETE", "b-deleted")
 	on(b, 200, "PUT", "b-deleted/status?value=DOWN") // a deletion wins over a status
@@ -290,7 +292,7 @@ func TestPartitionHeals(t *testing.T) {
 
 	cut(false)
 	settled(t, "SVC/a-moved=UP SVC/a-new=UP SVC/a-renewed=UP SVC/a-status=OUT_OF_SERVICE SVC/b-new=UP SVC/b-renewed=UP "+
-		"SVC/b-status=DOWN SVC/crossed="+string(a.one(leaseKey{"SVC", "crossed"}).Status)+" SVC/stays=UP", a, b)
+		"SVC/b-status=DOWN SVC/crossed=OUT_OF_SERVICE SVC/stays=UP", a, b)
 	if at := a.one(leaseKey{"SVC", "a-moved"}).Metadata["at"]; at != "b" {
 		t.Errorf("a-moved is at %q, want b", at)
 	}
@@ -325,10 +327,7 @@ func (s *server) askToCompare() {
 	for range 2 {
 		for _, p := range s.peers {
 			before := s.Peers()[0].Compared
-			p.mu.Lock()
-			p.resync = true
-			p.wake()
-			p.mu.Unlock()
+			p.again()
 			eventually(s.t, s.picture, func() bool { return s.Peers()[0].Compared > before })
 		}
 	}
@@ -352,6 +351,23 @@ func TestOrphansEnd(t *testing.T) {
 	}
 	b.askToCompare()
 	settled(t, "", a, b)
+}
+
+// Statuses that are set on both sides at once end as one.
+func TestStatusesCross(t *testing.T) {
+	a, b, _ := pair(t, Config{})
+	a.register("SVC", "1", "")
+	settled(t, "SVC/1=UP", a, b)
+	for n := range 20 {
+		a.want(200, "PUT", "/eureka/apps/SVC/1/status?value=OUT_OF_SERVICE", "")
+		b.want(200, "PUT", "/eureka/apps/SVC/1/status?value=DOWN", "")
+		if n%2 == 0 {
+			a.want(200, "DELETE", "/eureka/apps/SVC/1/status?value=UP", "")
+		}
+	}
+	eventually(t, func() string { return a.picture() + "\n" + b.picture() }, func() bool {
+		return a.picture() == b.picture() && a.Peers()[0].Pending == 0 && b.Peers()[0].Pending == 0
+	})
 }
 
 func TestPeersStart(t *testing.T) {
