@@ -214,7 +214,7 @@ type session struct {
 	conn *websocket.Conn
 }
 
-const wait = 10 * time.Second
+const wait = 20 * time.Second
 
 // dial opens a WebSocket and fails the test if the handshake does.
 func (g *gateway) dial(t *testing.T, path string, header http.Header) *session {
