@@ -75,7 +75,7 @@ func (ss *Session) farewell(loss *relay.Loss) relay.Verdict {
 	switch may := ss.policy.failover != route.FailoverOff; {
 	case loss.Cause == causeMove || loss.Cause == causeRebalance:
 		v.Stay = true
-	case loss.Cause == causeUnhealthy:
+	case loss.Cause == causeUnhealthy || loss.Cause == relay.CausePong && ss.policy.moving.OnUnhealthy == route.CloseAll:
 		v.Reason = reasonUnhealthy
 	case loss.Cause == causeDrain || ss.endpoint.Load().Leaving():
 		v.Reason = reasonLeaving
