@@ -208,8 +208,8 @@ func (s *Session) closes(code websocket.Code, reason string) bool {
 }
 
 // Resume gives a session whose owner was asked by Lost another upstream. epoch is that of the Loss. False: it is too late, and
-// the caller closes up. Else the session owns its stream, and the owner is told by Moved when it takes over. On the loop only,
-// not inside a call of the owner.
+// the caller closes up. Else the session owns its stream, and the owner is told by Moved when it takes over, perhaps before
+// Resume returns. On the loop only, not inside a call of the owner.
 func (s *Session) Resume(up Side, epoch uint32) bool {
 	l := s.link
 	if l == nil || l.fixed || s.phase != open || l.epoch != epoch {

@@ -32,9 +32,9 @@ type Session struct {
 // begunUnit is what begun counts: it is enough for two years.
 const begunUnit = 1 << 24 * time.Nanosecond
 
-// age is how long the session has existed, within begunUnit.
+// age is how long the session has existed, or up to begunUnit more.
 func (s *Session) age(now time.Duration) time.Duration {
-	return time.Duration(uint32(now/begunUnit)-s.begun) * begunUnit
+	return now%begunUnit + time.Duration(uint32(now/begunUnit)-s.begun)*begunUnit
 }
 
 type phase uint8

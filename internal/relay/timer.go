@@ -147,7 +147,8 @@ func (s *Session) nearest() time.Duration {
 		s.link.nearest(sooner)
 	}
 	if p.MaxAge > 0 {
-		sooner(s.now() + max(s.maxAge()-s.age(s.now()), begunUnit))
+		now := s.now()
+		sooner(now - s.age(now) + s.maxAge())
 	}
 	if p.Idle > 0 {
 		sooner(s.life + p.Idle)
