@@ -40,6 +40,12 @@ func (s *Server) enterRule(x *exchange) (checked bool, err error) {
 	if !x.findRule() {
 		return false, notFound(x.target)
 	}
+	if x.offer == nil {
+		if f := encodedRefused(x.to.policy.EncodedPath, x.path, x.to.ServiceID); f != nil {
+			f.detail = "The path holds an encoded character, or a \";\", that is not taken here: " + x.path
+			return false, f
+		}
+	}
 	if err := x.filter(x.to.Filters); err != nil {
 		return false, err
 	}

@@ -320,6 +320,22 @@ func TestRuleRedirects(t *testing.T) {
 	}
 }
 
+// TestRuleEncodedPath has paths that a service could take for those of another rule refused.
+func TestRuleEncodedPath(t *testing.T) {
+	g := startProgrammable(t)
+	r := below("/", g.backend("svc", httpService(t, echoHandler)))
+	strict := *r.Policy
+	strict.EncodedPath = route.EncodedNothing
+	r.Policy = &strict
+	at := g.rules(r)
+	for path, status := range map[string]string{"/a": "200", "/a;b": "400", "/a%2fb": "400", "/%61": "400", "/a?b=%2f;": "200"} {
+		_, br, head := talkTo(t, at, get("gw.test", path))
+		if body := readBody(t, br, head); !strings.HasPrefix(head, "HTTP/1.1 "+status+" ") || status == "400" && !strings.Contains(body, "not taken here: "+path) {
+			t.Errorf("%s: %q %q", path, head, body)
+		}
+	}
+}
+
 // TestRuleCORS is what the Gateway API's own HTTPRouteCORS asks, and what no page may get.
 func TestRuleCORS(t *testing.T) {
 	g := startProgrammable(t)
