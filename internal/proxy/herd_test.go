@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"fmt"
-
 	"net/http"
 	"strings"
 	"sync"
