@@ -88,7 +88,8 @@ type keep struct {
 	base   int64 // bytes that have left the window at its front
 	given  int64 // bytes that went to the upstream while there was this keep
 
-	look time.Duration // when it is next looked at what of it can go
+	flushed time.Duration // when the upstream last took what it had not taken at once
+	look    time.Duration // when it is next looked at what of it can go
 }
 
 // A tail is the start of a message that is not whole yet.

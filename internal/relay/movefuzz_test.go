@@ -14,6 +14,8 @@ import (
 
 // Laws, whatever happens in whatever order: those of world.law; a move that the owner began ends for it, too; Done comes last.
 func FuzzMove(f *testing.F) {
+	f.Add(uint64(93), []byte("00,08AZ0\xdf&")) // taken late, and not acknowledged yet
+	f.Add(uint64(135), []byte("0X90"))         // a message larger than the window
 	rng := rand.New(rand.NewPCG(8, 8))
 	for i := range 400 {
 		steps := make([]byte, 2+2*rng.IntN(60))

@@ -58,6 +58,9 @@ func (x *side) mayRead() bool {
 		return false
 	}
 	y := x.peer()
+	if l := x.s.link; l != nil && l.parked() && x == &x.s.client && !l.fixed {
+		return true // room says how much
+	}
 	return y.has(flagShut) && !y.inFrame() || !y.full()
 }
 
@@ -287,6 +290,9 @@ func (x *side) flush() {
 	n := x.write(c.out[c.sent:])
 	if !x.has(flagWaiting) {
 		return // it died
+	}
+	if l := x.s.link; l != nil && l.keep != nil && x == &x.s.up && n > 0 {
+		l.keep.flushed = x.s.now()
 	}
 	if c.sent += n; c.sent == len(c.out) {
 		x.drop()

@@ -36,7 +36,7 @@ func (l *link) settleAcks(exact bool) {
 		had -= int64(unacked)
 	}
 	l.forget(l.before(min(had, m.parkedAt)))
-	if !exact && len(k.marks) > 0 && l.s.now()-k.marks[0].when < ackTime {
+	if !exact && len(k.marks) > 0 && l.s.now()-max(k.marks[0].when, k.flushed) < ackTime {
 		// A reset may have overtaken the acknowledgement.
 		l.forget(l.before(min(taken, m.parkedAt)))
 	}
