@@ -98,7 +98,7 @@ func (s *Server) aboveLevel(service *upstream.Service, filter func(*sessionPolic
 		if e == nil || ss.relay.Load() == nil || !slices.Contains(service.Endpoints, e) || !takes(e) {
 			continue
 		}
-		if ss.policy.failover != route.FailoverOff && filter(ss.policy) {
+		if ss.policy.failover != route.FailoverOff && !ss.policy.keyed && filter(ss.policy) {
 			byEndpoint[e] = append(byEndpoint[e], ss)
 		}
 	}

@@ -15,6 +15,7 @@ type sessionPolicy struct {
 	failover route.Failover // of this session: reconnect, replay or off
 	auto     bool           // and that because the route says auto
 	balance  upstream.Balance
+	keyed    bool          // a key of the client chooses its endpoint: nothing is to be levelled
 	connect  time.Duration // timeouts.connect
 	attempt  time.Duration // timeouts.handshake
 }
@@ -43,7 +44,7 @@ func (s *Server) findPolicy(p *route.Policy, failover route.Failover) *sessionPo
 			MaxMessage: l.MaxMessage, MaxFrame: l.MaxFrame, Idle: l.Idle, IdleMessages: l.IdleMessages, MaxAge: l.MaxAge,
 			Ping: l.Ping, Pong: l.Pong, CloseTimeout: l.CloseTimeout,
 		},
-		moving: p.Moving(), failover: failover, balance: p.Balance(true), connect: t.Connect, attempt: t.Handshake,
+		moving: p.Moving(), failover: failover, balance: p.Balance(true), keyed: p.LoadBalancing == upstream.Hash, connect: t.Connect, attempt: t.Handshake,
 	}
 	if failover != route.FailoverOff {
 		v.auto = p.WebSocket.Failover == route.FailoverAuto
