@@ -236,10 +236,14 @@ func (s *Session) count() {
 		}
 	}
 	if client != s.client.held.Load() || up != s.up.held.Load() {
-		s.client.held.Store(client)
-		s.up.held.Store(up)
-		s.loop().Owe(&s.need().debt, &s.client, int64(client)+int64(up))
+		s.owe(client, up)
 	}
+}
+
+func (s *Session) owe(client, up int32) {
+	s.client.held.Store(client)
+	s.up.held.Store(up)
+	s.loop().Owe(&s.need().debt, &s.client, int64(client)+int64(up))
 }
 
 // held is what count noted last.

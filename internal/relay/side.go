@@ -204,6 +204,9 @@ func (x *side) walk(buf []byte, off, n int) {
 func (x *side) forward(p []byte, whole int) {
 	switch {
 	case len(p) == 0:
+	case x.s.link == nil:
+		x.bytes.Store(x.bytes.Load() + int64(len(p)))
+		x.peer().emit(p)
 	case x.has(flagHold):
 		x.hold(p, whole)
 	default:
@@ -211,6 +214,7 @@ func (x *side) forward(p []byte, whole int) {
 	}
 }
 
+// pass gives p to the peer of x, on a session that could move.
 func (x *side) pass(p []byte) {
 	x.bytes.Store(x.bytes.Load() + int64(len(p)))
 	x.peer().send(p)
@@ -223,7 +227,7 @@ func (s *Session) discard(n int) {
 	}
 }
 
-// send writes p to x, behind what waits already. p is copied if it cannot go at once.
+// send is emit for what comes from the peer.
 func (x *side) send(p []byte) {
 	if l := x.s.link; l != nil && x == &x.s.up && l.take(p, false) {
 		return
@@ -239,6 +243,7 @@ func (x *side) sendOwn(p []byte) {
 	x.emit(p)
 }
 
+// emit writes p to x, behind what waits already. p is copied if it cannot go at once.
 func (x *side) emit(p []byte) {
 	if x.has(flagGone | flagDead) {
 		x.s.discard(len(p))
