@@ -89,7 +89,7 @@ func TestTCP(t *testing.T) {
 	at, refusing := freeAddress(t), freeAddress(t)
 	streams := streamTo("tcp", g.backend("svc", refusing.String(), carrier(t, "one", nil)))
 	g.program(overTCP(at, streams))
-	for i, size := range []int{0, 3, 300 << 10, 30 << 20, 3, 30 << 20} { // the connection that is refused costs nobody anything
+	for i, size := range []int{0, 3, 300 << 10, 8 << 20, 3, 8 << 20} { // the connection that is refused costs nobody anything
 		if i == 4 {
 			forever := *streams[0].Policy
 			forever.WebSocket.IdleTimeout = -1

@@ -44,7 +44,7 @@ func TestTakeOverRefused(t *testing.T) {
 			p.hear("a one")
 			g.endpoint(2).Drain(true) // b is asked first
 			if c.code == 0 {
-				b.asked = func() { g.endpoint(2).Drain(false) }
+				b.onHandshake(func() { g.endpoint(2).Drain(false) })
 			}
 			a.kill(true)
 			if c.code == 0 {
@@ -201,7 +201,7 @@ func TestMoveAfterClose(t *testing.T) {
 			p := play(t, g, "/svc/ws/v1/room", nil)
 			c.goes(g, a)
 			taken := make(chan struct{}, 1)
-			b.asked = func() { taken <- struct{}{} }
+			b.onHandshake(func() { taken <- struct{}{} })
 			close(goes)
 			<-taken
 			moved(t, &g.Sessions)

@@ -25,7 +25,7 @@ func TestHerd(t *testing.T) {
 	var now, most atomic.Int32
 	full := make(chan struct{})
 	var once sync.Once
-	b.asked = func() {
+	b.onHandshake(func() {
 		n := now.Add(1)
 		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 		}
@@ -34,7 +34,7 @@ func TestHerd(t *testing.T) {
 		}
 		<-full // the first of them wait for each other
 		now.Add(-1)
-	}
+	})
 	g := between(t, func(p *route.Policy) { p.LoadBalancing = upstream.LeastSessions }, a, b)
 	g.endpoint(1).Drain(true)
 	var players []*player
@@ -58,7 +58,7 @@ func TestHerd(t *testing.T) {
 func TestClientGoesMeanwhile(t *testing.T) {
 	a, b := startInstance(t, "a", ""), startInstance(t, "b", "")
 	asked, release := make(chan struct{}), make(chan struct{})
-	b.asked = func() { close(asked); <-release }
+	b.onHandshake(func() { close(asked); <-release })
 	g := between(t, nil, a, b)
 	p := play(t, g, "/svc/ws/v1/room", nil)
 	p.say("one")

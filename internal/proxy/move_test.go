@@ -27,7 +27,6 @@ type instance struct {
 	server     *http.Server
 
 	// What it does instead, if set before a handshake.
-	asked  func()                                  // at each handshake
 	refuse atomic.Int32                            // answers with this status
 	serve  func(ctx context.Context, c *ws.Conn)   // the session
 	accept func(r *http.Request) *ws.AcceptOptions // how it accepts
@@ -35,6 +34,14 @@ type instance struct {
 	mu       sync.Mutex // guards the following
 	conns    []net.Conn
 	requests []*http.Request
+	asked    func() // called at each handshake; nil: nothing is. See onHandshake
+}
+
+// onHandshake has f called at each handshake from now on.
+func (in *instance) onHandshake(f func()) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.asked = f
 }
 
 // startInstance runs one on any port, or on that of addr.
@@ -100,9 +107,10 @@ func (in *instance) kill(reset bool) {
 func (in *instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	in.mu.Lock()
 	in.requests = append(in.requests, r.Clone(context.Background()))
+	asked := in.asked
 	in.mu.Unlock()
-	if in.asked != nil {
-		in.asked()
+	if asked != nil {
+		asked()
 	}
 	if status := in.refuse.Load(); status != 0 {
 		w.WriteHeader(int(status))
