@@ -211,7 +211,7 @@ func (q *search) turn(r loop.Runner) (pause time.Duration, again, dialled bool) 
 	case q.over():
 	case errors.As(err, &refused):
 		q.mover.s.Log.Info("session not taken over", "service", ep.Service(), "instance", ep.ID, "err", err)
-		q.giveUp(relay.Verdict{Code: refused.Code, Reason: refused.Reason, Stay: q.verdict.Stay})
+		q.giveUp(relay.Verdict(*refused))
 	default:
 		q.mover.s.Log.Debug("session not taken over", "service", ep.Service(), "instance", ep.ID, "err", err)
 		q.tried = append(q.tried, ep)
@@ -220,7 +220,11 @@ func (q *search) turn(r loop.Runner) (pause time.Duration, again, dialled bool) 
 	return 0, false, true
 }
 
-func (q *search) giveUp(v relay.Verdict) { q.relay.GiveUp(q.epoch, v) }
+// giveUp ends the search. An endpoint that was to be left, and is not any more, keeps its session.
+func (q *search) giveUp(v relay.Verdict) {
+	v.Stay = q.verdict.Stay || q.planned && takes(q.lost)
+	q.relay.GiveUp(q.epoch, v)
+}
 
 // take takes a place on an endpoint that is worth an attempt; nil: there is none now.
 func (q *search) take() *upstream.Endpoint {

@@ -175,3 +175,25 @@ func TestRebalance(t *testing.T) {
 		})
 	}
 }
+
+// An endpoint that is drained and comes back before its sessions have found another one keeps them.
+func TestDrainTakenBack(t *testing.T) {
+	a := startInstance(t, "a", "")
+	g := between(t, func(p *route.Policy) { p.WebSocket.FailoverTimeout = 300 * time.Millisecond }, a)
+	p := play(t, g, "/svc/ws/v1/room", nil)
+	g.listed(t, 1)
+	g.DrainEndpoint(g.endpoint(0))
+	searching := func(n int) func() bool {
+		return func() bool {
+			m := g.moverOf("svc")
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return m.searches == n
+		}
+	}
+	eventually(t, "a search", searching(1))
+	g.endpoint(0).Drain(false)
+	eventually(t, "the end of the search", searching(0))
+	p.say("one")
+	p.hear("a one")
+}
