@@ -147,7 +147,7 @@ func (c *chaosInstance) tell(client *http.Client, method, registry, app, mode st
 			"dataCenterInfo": {"@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "name": "MyOwn"},
 			"metadata": {"apiml.routes.ws_v1.gatewayUrl": "ws/v1", "apiml.routes.ws_v1.serviceUrl": "/",
 			"fairlead.websocket.failover": %q, "fairlead.websocket.drain": "move", "fairlead.websocket.drainWindow": "2s",
-			"fairlead.websocket.onUnhealthy": "move", "fairlead.websocket.pingInterval": "1s", "fairlead.websocket.pongTimeout": "1s"}}}`,
+			"fairlead.websocket.onUnhealthy": "move", "fairlead.websocket.pingInterval": "1s", "fairlead.websocket.pongTimeout": "3s"}}}`,
 			c.id, app, strings.ToLower(app), c.host, c.host, c.port, mode)
 	} else {
 		url += "/" + c.id

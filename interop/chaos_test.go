@@ -99,6 +99,12 @@ func (c *chaosClient) session(n int, stop <-chan struct{}) bool {
 		case <-send:
 			sent++
 			if err := conn.Write(ctx, websocket.MessageText, []byte(strconv.Itoa(sent))); err != nil {
+				select { // the reader knows better what has ended the session
+				case err = <-ended:
+				case <-answers:
+					err = errors.New("an answer on a session that takes no message: " + err.Error())
+				case <-time.After(5 * time.Second):
+				}
 				return c.ended(err)
 			}
 		case text := <-answers:
@@ -174,7 +180,7 @@ func (h *chaosHost) hurt(t *testing.T, program, how string) {
 		h.start(t, program)
 	case "pause":
 		h.process.signal(syscall.SIGSTOP)
-		time.Sleep(4 * time.Second)
+		time.Sleep(8 * time.Second)
 		h.process.signal(syscall.SIGCONT)
 	case "reset":
 		h.process.signal(syscall.SIGUSR1)
