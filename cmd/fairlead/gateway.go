@@ -106,51 +106,17 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 
 	pool := upstream.NewPool()
 	g.prober = &upstream.Prober{Pool: pool, Dialer: g.dialer.Load, OnChange: g.healthChanged}
-	var providers []provider.Provider
-	var sources []eureka.Source // in order of precedence
-	if c.Registry.On() {
-		g.registry = eureka.NewRegistry(c.Registry, g.log)
-		users, err := c.Registry.Auth.Open()
-		if err != nil {
-			return c.ErrorAt("registry.auth", err, "")
-		}
-		g.registry.SetUsers(users)
-		g.registry.Restore(filepath.Join(c.DataDir, "registry.snapshot"))
-		g.registry.LoadStatic()
-		if err := g.openPeers(c); err != nil {
-			return err
-		}
-		sources = append(sources, g.registry)
+	if err := g.openRegistries(c, pool); err != nil {
+		return err
 	}
-	if c.Eureka.On() {
-		if g.cluster, err = openCluster(c, g.log); err != nil {
-			return err
-		}
-		sources = append(sources, g.cluster)
+	if err := g.openObjects(c, pool, objects); err != nil {
+		return err
 	}
-	if len(sources) > 0 {
-		g.source = eureka.Merge(sources...)
-		g.provider = &eureka.Provider{
-			Registry: g.source, Pool: pool, Log: g.log,
-			Defaults:    func() route.Policy { return g.defaults.Load().Defaults },
-			ForgetAfter: func() time.Duration { return g.defaults.Load().Registry.ForgetAfter },
-		}
+	var providers []provider.Provider // in order of precedence
+	if g.provider != nil {
 		providers = append(providers, g.provider)
 	}
-	var source kubernetes.Source
-	if objects != nil {
-		if source, err = objects(c, g.log); err != nil {
-			return err
-		}
-	}
-	if source != nil {
-		g.objects = &kubernetes.Provider{Source: source, Log: g.log, Pool: pool, Options: g.translation}
-		if err := g.objects.Load(); err != nil {
-			return err
-		}
-		if g.provider != nil {
-			g.provider.After = g.objects.RegistryChanged
-		}
+	if g.objects != nil {
 		providers = append(providers, g.objects)
 	}
 	var unbound func(map[string]error)
@@ -177,6 +143,57 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 	}
 	g.dialer.Store(settings.Dialer)
 	return g.listen(c)
+}
+
+// openRegistries makes the registry on board and the way to a cluster of others, and what turns their instances into routes.
+func (g *gateway) openRegistries(c *config.Config, pool *upstream.Pool) error {
+	var sources []eureka.Source // in order of precedence
+	if c.Registry.On() {
+		g.registry = eureka.NewRegistry(c.Registry, g.log)
+		users, err := c.Registry.Auth.Open()
+		if err != nil {
+			return c.ErrorAt("registry.auth", err, "")
+		}
+		g.registry.SetUsers(users)
+		g.registry.Restore(filepath.Join(c.DataDir, "registry.snapshot"))
+		g.registry.LoadStatic()
+		if err := g.openPeers(c); err != nil {
+			return err
+		}
+		sources = append(sources, g.registry)
+	}
+	if c.Eureka.On() {
+		var err error
+		if g.cluster, err = openCluster(c, g.log); err != nil {
+			return err
+		}
+		sources = append(sources, g.cluster)
+	}
+	if len(sources) > 0 {
+		g.source = eureka.Merge(sources...)
+		g.provider = &eureka.Provider{
+			Registry: g.source, Pool: pool, Log: g.log,
+			Defaults:    func() route.Policy { return g.defaults.Load().Defaults },
+			ForgetAfter: func() time.Duration { return g.defaults.Load().Registry.ForgetAfter },
+		}
+	}
+	return nil
+}
+
+// openObjects reads the Gateway API objects, if there is a source of them.
+func (g *gateway) openObjects(c *config.Config, pool *upstream.Pool, objects openObjects) error {
+	if objects == nil {
+		return nil
+	}
+	source, err := objects(c, g.log)
+	if err != nil || source == nil {
+		return err
+	}
+	g.objects = &kubernetes.Provider{Source: source, Log: g.log, Pool: pool, Options: g.translation}
+	if g.provider != nil {
+		g.provider.After = g.objects.RegistryChanged
+	}
+	return g.objects.Load()
 }
 
 // store sets what parts read again after a reload.

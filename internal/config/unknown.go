@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/unit"
 )
 
 var errUnavailable = errors.New("not available in this version")
@@ -47,7 +48,7 @@ func unknown(full, name string, fields []field) (hint string, err error) {
 func closest(name string, names []string) string {
 	best, fewest := "", min(3, len(name)/2+1)
 	for _, n := range names {
-		if d := distance(strings.ToLower(name), strings.ToLower(n)); d < fewest {
+		if d := unit.Distance(strings.ToLower(name), strings.ToLower(n)); d < fewest {
 			best, fewest = n, d
 		}
 	}
@@ -79,31 +80,4 @@ func elsewhere(t reflect.Type, section, name string) string {
 		return ""
 	}
 	return found
-}
-
-// maxGuessed bounds the length of a key that is compared, in bytes.
-const maxGuessed = 40
-
-// distance is the number of letters to change, add or remove between a and b.
-func distance(a, b string) int {
-	if len(a) > maxGuessed {
-		return maxGuessed
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/fairlead-gateway/fairlead/internal/unit"
 )
 
 // typePlan is how a type is decoded. It is constant.
@@ -140,36 +142,9 @@ func (d *objectDecoder) outerWith(name string) string {
 func nearest(name string, names []string) string {
 	best, fewest := "", min(3, len(name)/2+1)
 	for _, n := range names {
-		if d := editDistance(strings.ToLower(name), strings.ToLower(n)); d < fewest {
+		if d := unit.Distance(strings.ToLower(name), strings.ToLower(n)); d < fewest {
 			best, fewest = n, d
 		}
 	}
 	return best
-}
-
-// maxGuessed bounds the length of a name that is compared, in bytes.
-const maxGuessed = 60
-
-// editDistance is the number of letters to change, add or remove between a and b.
-func editDistance(a, b string) int {
-	if len(a) > maxGuessed {
-		return maxGuessed
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
