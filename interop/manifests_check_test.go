@@ -35,7 +35,7 @@ func TestGatewayCheck(t *testing.T) {
 		m.object(m.ca.issue(t, "site.example").secret("site"))
 		m.write("good.yaml", sound)
 		wants(t, m, 0, []string{
-			"default/gw/web", "${ADDRESS}:20080", "default/gw/secure", "${ADDRESS}:20443", "PathPrefix /", "default/one:8080 (1 endpoints)",
+			"default/gw/web", "${ADDRESS}:20080", "default/gw/secure", "${ADDRESS}:20443", "PathPrefix /", "default/one:8080 (1)",
 			"Gateway default/gw", "HTTPRoute default/all", "Programmed", "ResolvedRefs",
 		})
 		text, _ := m.check("--json")

@@ -70,34 +70,10 @@ func tryListeners(listeners []*route.Listener) map[string]error {
 // printObjects prints as much as a person wants to know.
 func printObjects(w io.Writer, r *kubernetes.Result) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "\nLISTENER\tADDRESS\tPROTOCOL\tHOSTNAME")
-	for _, l := range r.Set.Listeners {
-		for _, h := range l.Hosts {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", h.Name, l.BindAddress(), l.Transport, orAny(h.Hostname))
-		}
-	}
-	fmt.Fprintln(table, "\nHOSTNAME\tMATCH\tROUTE\tBACKENDS")
-	for _, l := range r.Set.Listeners {
-		for _, h := range l.Hosts {
-			for i := range h.Rules {
-				rule := &h.Rules[i]
-				names := orAny(strings.Join(rule.Hostnames, ","))
-				if len(rule.Hostnames) == 0 {
-					names = orAny(h.Hostname)
-				}
-				matches := rule.Matches
-				if len(matches) == 0 {
-					matches = []route.RuleMatch{{Path: route.PathMatch{Value: "/"}}}
-				}
-				for _, m := range matches {
-					fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", names, m, rule.ID, backendNames(rule.Route))
-				}
-			}
-			for i := range h.Streams {
-				s := &h.Streams[i]
-				fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", orAny(strings.Join(s.Hostnames, ",")), l.Transport, s.ID, backendNames(s.Route))
-			}
-		}
+	if len(r.Set.Listeners) == 0 {
+		fmt.Fprintln(table, "\nthe manifests have no Gateway that could listen: nothing of theirs is served")
+	} else {
+		printRules(table, r.Set.Listeners)
 	}
 	for i := range r.Statuses {
 		st := &r.Statuses[i]
@@ -115,11 +91,61 @@ func printObjects(w io.Writer, r *kubernetes.Result) error {
 	return table.Flush()
 }
 
-// backendNames lists where a rule leads, with the weights if there is a choice.
-func backendNames(r *route.Route) string {
-	if r.Filters != nil && r.Filters.Redirect != nil {
-		return fmt.Sprintf("redirect %d", r.Filters.Redirect.Status)
+// printRules prints who listens, and what is served there.
+func printRules(table io.Writer, listeners []*route.Listener) {
+	fmt.Fprintln(table, "\nLISTENER\tADDRESS\tPROTOCOL\tHOSTNAME")
+	for _, l := range listeners {
+		for _, h := range l.Hosts {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", h.Name, l.BindAddress(), h.Protocol(l), orAny(h.Hostname))
+		}
 	}
+	fmt.Fprintln(table, "\nHOSTNAME\tMATCH\tROUTE\tLEADS TO")
+	for _, l := range listeners {
+		for _, h := range l.Hosts {
+			for i := range h.Rules {
+				rule := &h.Rules[i]
+				names := orAny(strings.Join(rule.Hostnames, ","))
+				if len(rule.Hostnames) == 0 {
+					names = orAny(h.Hostname)
+				}
+				matches := rule.Matches
+				if len(matches) == 0 {
+					matches = []route.RuleMatch{{Path: route.PathMatch{Value: "/"}}}
+				}
+				for _, m := range matches {
+					fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", names, m, rule.ID, leadsTo(rule.Route))
+				}
+			}
+			for i := range h.Streams {
+				s := &h.Streams[i]
+				fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", orAny(strings.Join(s.Hostnames, ",")), l.Transport, s.ID, leadsTo(s.Route))
+			}
+		}
+	}
+}
+
+// leadsTo is where a rule leads, with the weights if there is a choice, and what its filters do on the way.
+func leadsTo(r *route.Route) string {
+	if r.Filters != nil && r.Filters.Redirect != nil {
+		return withFilters("", r.Filters.Words())
+	}
+	return withFilters(backendNames(r), r.Filters.Words())
+}
+
+// withFilters adds to what a rule leads to what its filters do.
+func withFilters(to string, words []string) string {
+	filters := strings.Join(words, "; ")
+	switch {
+	case filters == "":
+		return to
+	case to == "":
+		return filters
+	}
+	return to + " [" + filters + "]"
+}
+
+// backendNames lists a rule's backends.
+func backendNames(r *route.Route) string {
 	var names []string
 	for i := range r.Backends {
 		b := &r.Backends[i]
@@ -128,7 +154,7 @@ func backendNames(r *route.Route) string {
 		case b.Invalid != "":
 			name += " (" + b.Invalid + ")"
 		case b.Service != nil:
-			name += fmt.Sprintf(" (%d endpoints)", len(b.Service.Endpoints))
+			name += fmt.Sprintf(" (%d)", len(b.Service.Endpoints))
 		}
 		if len(r.Backends) > 1 {
 			name = fmt.Sprintf("%d×%s", b.Weight, name)

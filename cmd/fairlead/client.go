@@ -262,6 +262,7 @@ func (c *routesCommand) Run() error {
 			Listener  string   `json:"listener"`
 			Hostnames []string `json:"hostnames"`
 			Matches   []string `json:"matches"`
+			Filters   []string `json:"filters"`
 			Backends  []struct {
 				Name      string   `json:"name"`
 				Endpoints []string `json:"endpoints"`
@@ -277,18 +278,19 @@ func (c *routesCommand) Run() error {
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	if len(t.Rules) > 0 {
-		fmt.Fprintln(table, "LISTENER\tHOSTNAMES\tMATCH\tROUTE\tBACKENDS")
+		fmt.Fprintln(table, "LISTENER\tHOSTNAMES\tMATCH\tROUTE\tLEADS TO")
 	}
 	for _, r := range t.Rules {
 		var backends []string
 		for _, b := range r.Backends {
 			backends = append(backends, fmt.Sprintf("%s (%d)", b.Name, len(b.Endpoints)))
 		}
+		to := withFilters(strings.Join(backends, ", "), r.Filters)
 		if len(r.Matches) == 0 {
 			r.Matches = []string{"everything"}
 		}
 		for _, m := range r.Matches {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.Listener, orAny(strings.Join(r.Hostnames, ",")), m, r.ID, strings.Join(backends, ", "))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.Listener, orAny(strings.Join(r.Hostnames, ",")), m, r.ID, to)
 		}
 	}
 	if len(t.Rules) > 0 {

@@ -11,6 +11,7 @@ type ruleView struct {
 	Transport string        `json:"transport"`
 	Hostnames []string      `json:"hostnames"` // none: any
 	Matches   []string      `json:"matches"`   // none: everything
+	Filters   []string      `json:"filters,omitempty"`
 	Backends  []backendView `json:"backends"`
 	Policy    *policyView   `json:"policy,omitempty"`
 }
@@ -45,7 +46,7 @@ func viewRules(listeners []*route.Listener) []ruleView {
 func viewRule(l *route.Listener, h *route.Host, r *route.Route, hostnames []string) ruleView {
 	v := ruleView{
 		ID: r.ID, Source: r.Source, Listener: h.Name, Address: l.Key(), Transport: string(l.Transport),
-		Hostnames: hostnames, Matches: []string{}, Backends: []backendView{},
+		Hostnames: hostnames, Matches: []string{}, Filters: r.Filters.Words(), Backends: []backendView{},
 	}
 	switch {
 	case len(hostnames) > 0:
