@@ -45,18 +45,25 @@ func (b *Balance) UnmarshalText(text []byte) error {
 // leaving, or all that are left were excluded. It is not ErrNoHealthy.
 var ErrNoEndpoint = errors.New("no endpoint available")
 
-// ErrNoHealthy says that a service has endpoints, and probes found all that may still be chosen Unhealthy. The error itself
+// ErrNoHealthy says that a service has endpoints, and all that may still be chosen are Unhealthy, or ejected. The error itself
 // says how many.
 var ErrNoHealthy = errors.New("no healthy endpoint")
 
-// unhealthyError is ErrNoHealthy with the number of the unhealthy.
-type unhealthyError int
+// unhealthyError is ErrNoHealthy with the number of those that may not be chosen, and of those of them that are ejected.
+type unhealthyError struct{ all, ejected int }
 
 func (n unhealthyError) Error() string {
-	if n == 1 {
-		return "the only endpoint is unhealthy"
+	how := "unhealthy"
+	switch {
+	case n.ejected == n.all:
+		how = "ejected"
+	case n.ejected > 0:
+		how = "unhealthy or ejected"
 	}
-	return fmt.Sprintf("all %d endpoints are unhealthy", int(n))
+	if n.all == 1 {
+		return "the only endpoint is " + how
+	}
+	return fmt.Sprintf("all %d endpoints are %s", n.all, how)
 }
 
 // Is is errors.Is's.
@@ -93,7 +100,7 @@ func (s *Service) Take(b Balance, exclude ...*Endpoint) (*Endpoint, error) {
 	return e, nil
 }
 
-// Pick chooses an endpoint that is neither leaving, nor Unhealthy, nor in exclude, without counting anything;
+// Pick chooses an endpoint that Takes, and is not in exclude, without counting anything;
 // for a session use Take. If it has none and is not the newest of its name any more, because a table is being replaced, the newest is
 // asked. An unknown or empty Balance is RoundRobin. The error is ErrNoEndpoint or ErrNoHealthy.
 func (s *Service) Pick(b Balance, exclude ...*Endpoint) (*Endpoint, error) {
@@ -113,21 +120,27 @@ func (s *Service) Pick(b Balance, exclude ...*Endpoint) (*Endpoint, error) {
 	if newest := s.state.newest.Load(); newest != s {
 		return newest.Pick(b, exclude...)
 	}
+	if e = s.desperate(b == LeastSessions, exclude); e != nil {
+		return e, nil
+	}
 	return nil, s.none(exclude)
 }
 
 // none is why nothing could be chosen.
 func (s *Service) none(exclude []*Endpoint) error {
-	unhealthy := 0
+	var none unhealthyError
 	for _, e := range s.Endpoints {
-		if !e.Leaving() && !e.Healthy() && !slices.Contains(exclude, e) {
-			unhealthy++
+		if e.Leaving() || e.Takes() || slices.Contains(exclude, e) {
+			continue
+		}
+		if none.all++; e.Healthy() {
+			none.ejected++
 		}
 	}
-	if unhealthy == 0 {
+	if none.all == 0 {
 		return ErrNoEndpoint
 	}
-	return unhealthyError(unhealthy)
+	return none
 }
 
 func (s *Service) leastSessions(exclude []*Endpoint) *Endpoint {
@@ -211,5 +224,5 @@ func (s *Service) nextTurn(exclude []*Endpoint) int {
 }
 
 func usable(e *Endpoint, exclude []*Endpoint) bool {
-	return !e.Leaving() && e.Healthy() && !slices.Contains(exclude, e)
+	return e.Takes() && !slices.Contains(exclude, e)
 }

@@ -50,7 +50,8 @@ type Endpoint struct {
 	security atomic.Pointer[security] // likewise; nil: the dialer's own
 	target   *target                  // owned by the pool, under its lock; nil: not probed
 
-	health health
+	health  health
+	outlier outlier
 }
 
 func newEndpoint(service string, spec Spec) *Endpoint {
@@ -94,7 +95,10 @@ func (e *Endpoint) Total() uint64 { return e.total.Load() }
 func (e *Endpoint) Leaving() bool { return e.leaving.Load() || e.drained.Load() }
 
 // Drain makes the endpoint leave by an operator's word, or takes that word back. It holds until the endpoint is listed anew.
-func (e *Endpoint) Drain(on bool) { e.drained.Store(on) }
+func (e *Endpoint) Drain(on bool) {
+	e.drained.Store(on)
+	e.state.keepHalf()
+}
 
 // Drained tells that the endpoint is leaving by an operator's word.
 func (e *Endpoint) Drained() bool { return e.drained.Load() }

@@ -19,6 +19,14 @@ func (s *Service) PickBy(key string, exclude ...*Endpoint) (*Endpoint, error) {
 	if newest := s.state.newest.Load(); newest != s {
 		return newest.PickBy(key, exclude...)
 	}
+	for _, e := range s.panicking(exclude) {
+		if score := Mix(key, e.address); best == nil || score > most {
+			best, most = e, score
+		}
+	}
+	if best != nil {
+		return best, nil
+	}
 	return nil, s.none(exclude)
 }
 
@@ -31,6 +39,11 @@ func (s *Service) PickNamed(id string, exclude ...*Endpoint) (*Endpoint, error) 
 	}
 	if newest := s.state.newest.Load(); newest != s {
 		return newest.PickNamed(id, exclude...)
+	}
+	for _, e := range s.panicking(exclude) {
+		if e.ID == id {
+			return e, nil
+		}
 	}
 	return nil, ErrNoEndpoint
 }

@@ -11,10 +11,16 @@ type Options struct {
 
 	// Probe asks the endpoints whether they are well. The zero value asks nothing: they are as well as their source says.
 	Probe Probe
+
+	// Outliers say when endpoints are ejected. The zero value ejects nobody.
+	Outliers Outliers
+
+	// Panic has sessions and requests go to any endpoint that is not leaving when none is well: all Unhealthy or ejected.
+	Panic bool
 }
 
 func (o *Options) equal(other *Options) bool {
-	return o.Protocol == other.Protocol && o.Probe == other.Probe && o.TLS.equal(other.TLS)
+	return o.Protocol == other.Protocol && o.Probe == other.Probe && o.Outliers == other.Outliers && o.Panic == other.Panic && o.TLS.equal(other.TLS)
 }
 
 // Protocol names a version of HTTP, as a service speaks it.

@@ -15,6 +15,10 @@ type Pool struct {
 	// not wait, nor call the Pool. Nil: nobody is told. Constant once the Pool is used by several goroutines.
 	OnLeave, OnJoin func(*Endpoint)
 
+	// OnEject and OnReturn are likewise called when an endpoint is ejected (see Outliers), and when it takes new sessions again after
+	// that. Nil: nobody is told.
+	OnEject, OnReturn func(*Endpoint)
+
 	probes schedule
 
 	mu       sync.Mutex // guards the following
@@ -26,6 +30,10 @@ type state struct {
 	turn   atomic.Uint64 // of round-robin, and of ties
 	newest atomic.Pointer[Service]
 	take   sync.Mutex // makes choosing and counting one step; see Service.Take
+	pool   *Pool      // constant
+
+	ejecting  sync.Mutex   // guards who is ejected
+	compareAt atomic.Int64 // when latencies are compared next, in ns since 1970; 0: they never were
 
 	// Owned by the pool, under its lock.
 	current   *Service
@@ -50,6 +58,7 @@ func (p *Pool) Service(name string, specs []Spec) *Service {
 // older Service. The same *Service comes back only if they are equal too.
 func (p *Pool) ServiceWith(name string, specs []Spec, options Options) *Service {
 	service, left, joined := p.list(name, specs, options)
+	service.state.keepHalf()
 	for _, e := range left {
 		p.OnLeave(e)
 	}
@@ -66,7 +75,7 @@ func (p *Pool) list(name string, specs []Spec, options Options) (service *Servic
 
 	st := p.services[name]
 	if st == nil {
-		st = &state{endpoints: make(map[Spec]*Endpoint)}
+		st = &state{pool: p, endpoints: make(map[Spec]*Endpoint)}
 		p.services[name] = st
 	}
 	listed := make([]*Endpoint, 0, len(specs))
@@ -95,10 +104,12 @@ func (p *Pool) list(name string, specs []Spec, options Options) (service *Servic
 			left = append(left, e)
 		case was && seen[spec]:
 			e.drained.Store(false) // it has begun a new life
+			st.begins(e)
 			if p.OnJoin != nil {
 				joined = append(joined, e)
 			}
 		}
+		e.measure(seen[spec] && options.Outliers.Latency > 0)
 		if seen[spec] {
 			p.follow(e, asking{options.Probe, options.Protocol})
 		} else {

@@ -82,7 +82,11 @@ func (p *Prober) probe(ctx, probing context.Context, t *target) {
 	if ctx.Err() != nil { // the end of Run is no fault of the endpoint's
 		return
 	}
-	if p.Pool.probes.observe(t, err) && p.OnChange != nil {
+	if !p.Pool.probes.observe(t, err) {
+		return
+	}
+	t.endpoint.state.keepHalf()
+	if p.OnChange != nil {
 		p.OnChange(t.endpoint)
 	}
 }
