@@ -108,7 +108,7 @@ func (s *Session) fix() {
 		}
 		t := x.tail()
 		b := t.buf
-		t.buf = nil
+		t.buf = b[:0]
 		x.pass(b)
 	}
 	l.free()
@@ -168,9 +168,7 @@ func (l *link) review(now time.Duration) {
 			l.forget(l.before(k.given - int64(u.waiting()+unacked)))
 		}
 	}
-	if l.idle() {
-		l.free()
-	}
+	l.rest()
 }
 
 // nearest calls sooner with every time at which watch has something to do.
@@ -202,6 +200,7 @@ func (l *link) shed() bool {
 		l.skip = l.pending
 	}
 	l.tear(!l.s.client.has(flagHold))
+	giveBack(l.keep.window)
 	l.keep.window = nil
 	return true
 }

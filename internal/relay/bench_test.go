@@ -9,26 +9,35 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/relay"
 )
 
-// BenchmarkEcho is one round trip of 128 bytes through a session, beside a pair of io.Copy that knows nothing of frames.
+// BenchmarkEcho is one round trip of 128 bytes, and of 16 and 64 KiB, through a session, beside a pair of io.Copy that knows nothing of frames.
 func BenchmarkEcho(b *testing.B) {
 	b.Run("relay", func(b *testing.B) {
 		r := newRig(b, rigOptions{})
-		echo(b, r.client, r.upstream)
+		echo(b, r.client, r.upstream, 128)
 		r.finish()
 	})
 	b.Run("relay_move", func(b *testing.B) {
 		r := newRig(b, rigOptions{policy: relay.Policy{Hold: 64 << 10}})
-		echo(b, r.client, r.upstream)
+		echo(b, r.client, r.upstream, 128)
 		r.finish()
 	})
+	for name, size := range map[string]int{"16KiB": 16 << 10, "64KiB": 64 << 10} {
+		for mode, hold := range map[string]int{"relay_": 0, "relay_move_": 64 << 10} {
+			b.Run(mode+name, func(b *testing.B) {
+				r := newRig(b, rigOptions{policy: relay.Policy{Hold: hold}})
+				echo(b, r.client, r.upstream, size)
+				r.finish()
+			})
+		}
+	}
 	b.Run("relay_replay", func(b *testing.B) {
 		r := newRig(b, rigOptions{policy: relay.Policy{Hold: 64 << 10, Replay: true}})
-		echo(b, r.client, r.upstream)
+		echo(b, r.client, r.upstream, 128)
 		r.finish()
 	})
 	b.Run("relay_tls", func(b *testing.B) {
 		r := newRig(b, rigOptions{tlsClient: true})
-		echo(b, r.client, r.upstream)
+		echo(b, r.client, r.upstream, 128)
 		r.finish()
 	})
 	b.Run("copy", func(b *testing.B) {
@@ -38,7 +47,7 @@ func BenchmarkEcho(b *testing.B) {
 		// Hidden from io.Copy, or it splices: a gateway cannot where it looks at frames.
 		wg.Go(func() { _, _ = io.Copy(struct{ io.Writer }{uInner}, struct{ io.Reader }{cInner}) })
 		wg.Go(func() { _, _ = io.Copy(struct{ io.Writer }{cInner}, struct{ io.Reader }{uInner}) })
-		echo(b, &peer{t: b, Conn: cOuter, mask: true}, &peer{t: b, Conn: uOuter})
+		echo(b, &peer{t: b, Conn: cOuter, mask: true}, &peer{t: b, Conn: uOuter}, 128)
 		for _, c := range []net.Conn{cOuter, uOuter, cInner, uInner} {
 			_ = c.Close()
 		}
@@ -46,9 +55,9 @@ func BenchmarkEcho(b *testing.B) {
 	})
 }
 
-func echo(b *testing.B, client, upstream *peer) {
+func echo(b *testing.B, client, upstream *peer, size int) {
 	b.Helper()
-	up, down := client.text(string(make([]byte, 128))), upstream.text(string(make([]byte, 128)))
+	up, down := client.text(string(make([]byte, size))), upstream.text(string(make([]byte, size)))
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	wg.Go(func() {

@@ -27,9 +27,10 @@ func (x *side) hold(p []byte, whole int) {
 	if whole > 0 {
 		if x.heldBack() > 0 {
 			t := x.tail()
-			b := append(t.buf, p[:whole]...)
+			b := extend(t.buf, p[:whole])
 			t.buf = b[:0]
 			x.pass(b)
+			s.link.rest()
 		} else {
 			x.pass(p[:whole])
 		}
@@ -46,7 +47,7 @@ func (x *side) hold(p []byte, whole int) {
 		if len(t.buf) == 0 {
 			t.since, s.stale = s.now(), true
 		}
-		t.buf = append(t.buf, p...)
+		t.buf = extend(t.buf, p)
 	}
 }
 

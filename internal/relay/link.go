@@ -115,8 +115,6 @@ const (
 	ackTime = time.Second
 	// unsentMost is how many bytes an upstream's kernel takes beyond what it can send.
 	unsentMost = 16 << 10
-	// smallKeep is what a session may keep without owing it to its loop, in bytes.
-	smallKeep = 4 << 10
 )
 
 var keeps = sync.Pool{New: func() any { return new(keep) }}
@@ -137,18 +135,12 @@ func (l *link) free() {
 		return
 	}
 	l.keep = nil
-	const most = 4 << 10 // larger buffers are rare
-	n := keep{}
-	if cap(k.window) <= most {
-		n.window = k.window[:0]
-	}
-	if cap(k.marks) <= most/markSize {
+	n := keep{window: stay(k.window)}
+	if cap(k.marks) <= smallKeep/markSize {
 		n.marks = k.marks[:0]
 	}
 	for i := range k.tails {
-		if cap(k.tails[i].buf) <= most {
-			n.tails[i].buf = k.tails[i].buf[:0]
-		}
+		n.tails[i].buf = stay(k.tails[i].buf)
 	}
 	*k = n
 	keeps.Put(k)
@@ -218,8 +210,12 @@ func (l *link) answered(n int32) {
 	case l.pending == 0:
 		l.forget(l.unparked())
 	}
-	// A session that asks and is answered keeps nothing in between: thousands of them share a few keeps.
-	if l.idle() {
+	l.rest()
+}
+
+// rest gives an empty keep back: sessions that ask and are answered keep nothing in between, and thousands of them share a few.
+func (l *link) rest() {
+	if l.keep != nil && l.idle() {
 		l.free()
 	}
 }
@@ -264,7 +260,7 @@ func (l *link) record(p []byte, own, parked bool) {
 	if !parked && (len(k.window) > 0 || pinned) && len(k.window)+len(p)+markSize*len(k.marks) > l.s.policy.Hold && !l.makeRoom(len(p), pinned) {
 		return
 	}
-	k.window = append(k.window, p...)
+	k.window = extend(k.window, p)
 }
 
 // makeRoom sees to it that the window has room for n bytes more, whose marks it has already. It reports whether they are to be
