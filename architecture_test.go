@@ -44,6 +44,7 @@ var mayImport = []struct {
 		"internal/unit", "internal/accesslog", "internal/auth", "internal/websocket", "internal/upstream", "internal/loop",
 		"internal/relay", "internal/http1", "internal/route", "internal/eureka", "internal/provider", "internal/proxy",
 	}},
+	{"internal/metrics", []string{"internal/upstream", "internal/route", "internal/eureka", "internal/proxy"}},
 	{"internal/sample", nil},
 	{"internal/config", []string{
 		"internal/unit", "internal/accesslog", "internal/auth", "internal/upstream", "internal/route", "internal/eureka",

@@ -38,6 +38,12 @@ func Pack(r *Record, more string) Packed {
 	}), rest: string(b)}
 }
 
+// Began is the Record's Time, without unpacking the rest. The zero Packed gives the zero Unix time.
+func (p Packed) Began() time.Time {
+	began, _ := binary.Varint([]byte(p.rest[:min(len(p.rest), binary.MaxVarintLen64)]))
+	return time.Unix(0, began)
+}
+
 // Unpack gives back what was packed.
 func (p Packed) Unpack() (r Record, more string) {
 	more = p.UnpackTo(&r)

@@ -32,6 +32,7 @@ type Options struct {
 	Embedded  bool                        // one of the registries is the gateway's own
 	Cluster   func() eureka.ClusterStatus // the Eureka cluster that is read; nil: there is none
 	Objects   func() any                  // the statuses of the Gateway API objects, as JSON is made of them; nil: there are none
+	Metrics   http.Handler                // in Prometheus' format
 	Version   Version
 	Log       *slog.Logger
 }
@@ -70,6 +71,7 @@ func New(o Options) http.Handler {
 		{"/application/websockets/{id}/move", "POST", false, []http.HandlerFunc{s.moveSession}},
 		{"/application/services/{id}/rebalance", "POST", false, []http.HandlerFunc{s.rebalance}},
 		{"/application/services/{id}/drain", "POST, DELETE", false, []http.HandlerFunc{s.drain, s.undrain}},
+		{"/application/metrics", "GET", false, []http.HandlerFunc{s.Metrics.ServeHTTP}},
 		{"/application/objects", "GET", false, []http.HandlerFunc{s.objects}},
 	} {
 		guard := s.protected

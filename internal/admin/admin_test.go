@@ -55,7 +55,8 @@ func startWith(t *testing.T, stopping bool, pool *upstream.Pool, table *route.Ta
 	registry := eureka.NewRegistry(eureka.Config{}, log)
 	o := Options{
 		Sessions: new(proxy.Sessions), Moves: fakeMoves{}, Table: func() *route.Table { return table }, Pool: pool, Users: func() *auth.Users { return users },
-		Stopping: func() bool { return stopping }, Instances: registry.Instances, Embedded: true, Version: Version{Version: "1.2.3", Build: "b", Commit: "c"}, Log: log,
+		Stopping: func() bool { return stopping }, Instances: registry.Instances, Embedded: true, Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		Version: Version{Version: "1.2.3", Build: "b", Commit: "c"}, Log: log,
 	}
 	for _, edit := range edits {
 		edit(&o)
@@ -109,6 +110,8 @@ func TestWhoMaySee(t *testing.T) {
 		{"GET", "http://gw/gateway/api/v1/services/none", loopback, password, 404},
 		{"DELETE", "http://gw/gateway/services/none", loopback, password, 405},
 		{"GET", "http://gw/application/services", loopback, password, 200},
+		{"GET", "http://gw/application/metrics", loopback, "", 401},
+		{"GET", "http://gw/application/metrics", loopback, password, 200},
 		{"POST", "http://gw/application/services/none/drain", loopback, "", 401},
 		{"POST", "http://gw/application/services/none/drain", loopback, password, 404},
 		{"GET", "http://gw/application/services/none/drain", loopback, password, 405},

@@ -88,6 +88,16 @@ func (e *Engine) Held() (held, most int64) {
 	return held, max(most, e.pumped.most)
 }
 
+// Relieved is how often, since the start, a reader was told that it holds too much because all together did. Any goroutine.
+func (e *Engine) Relieved() int64 {
+	e.start.Do(e.run)
+	n := e.pumped.relieved.Load()
+	for _, l := range e.loops {
+		n += l.account.relieved.Load()
+	}
+	return n
+}
+
 // Polled reports whether there are loops that poll: Listen works then, and Loop.Go and Loop.Dial. Any goroutine.
 func (e *Engine) Polled() bool {
 	e.start.Do(e.run)

@@ -76,6 +76,7 @@ func (s *Server) carry(c *clientConn) {
 		rec.Cause = causeShutdown
 	}
 	rec.Duration = time.Since(rec.Time)
+	s.tally.carry(&rec)
 	s.AccessLog.Log(&rec)
 }
 

@@ -201,6 +201,7 @@ func (f *flow) run() {
 	case s.stopping.Load():
 		rec.Cause = causeShutdown
 	}
+	s.tally.carry(&rec)
 	s.AccessLog.Log(&rec)
 }
 

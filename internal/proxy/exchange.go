@@ -290,5 +290,6 @@ func newRequestID() string {
 // log writes the exchange's line: one per request, whatever became of it.
 func (s *Server) log(x *exchange) {
 	x.record.Duration = time.Since(x.record.Time)
+	s.tally.request(&x.record, x.offer != nil)
 	s.AccessLog.Log(&x.record)
 }

@@ -139,6 +139,7 @@ func (ss *Session) Moved(r *relay.Session, epoch uint32, ok bool) {
 	q.leash.end(nil)
 	if !ok {
 		q.mover.failed(q)
+		ss.places.tally.unmoved.Add(1)
 	}
 }
 

@@ -73,8 +73,8 @@ type Server struct {
 	listeners  []*listener   // gateway.listeners; constant after Listen
 	http2      *h2Server     // theirs
 	conns      atomic.Int64  // open client connections that carry no session
-	started    atomic.Int64  // sessions since start
-	refused    atomic.Int64  // connections and sessions over a limit, since start
+	tally      tally         // of all that has ended
+	refused    atomic.Int64  // connections, sessions and requests over a limit, since start
 	stopping   atomic.Bool   // Shutdown has begun
 	stopped    chan struct{} // closed by then
 	connGone   chan struct{} // has one when a connection has ended since it was looked at

@@ -50,7 +50,7 @@ func (s *Server) openSession(x *exchange, checked bool) {
 	policy := x.to.policy
 	x.aim()
 	ss := &Session{id: x.sessionID}
-	if which := s.Sessions.add(ss, x.to.ID, x.origin.addr, x.settings.limits.Sessions, &policy.WebSocket); which != "" {
+	if which := s.Sessions.add(ss, s.tally.of(x.to.ID), x.to.ID, x.origin.addr, x.settings.limits.Sessions, &policy.WebSocket); which != "" {
 		s.refused.Add(1)
 		s.refuse(x, overLimit(which), policy)
 		return
@@ -77,7 +77,7 @@ func (s *Server) openSession(x *exchange, checked bool) {
 	clientSide := relay.Side{Stream: loop.Attach(l, client), Head: head, Deflate: deflate}
 	upstreamSide := relay.Side{Stream: loop.Attach(l, up.conn), Head: up.head, Deflate: deflate}
 	ss.policy = s.sessionPolicyOf(policy, failover)
-	s.started.Add(1)
+	ss.places.tally.opened.Add(1)
 	x.service, x.slot, x.session = nil, nil, nil // the relay's
 	l.Post(func() {                              // on the loop, so that the session is listed before its first byte moves
 		r := relay.Start(l, clientSide, upstreamSide, &ss.policy.relay, ss)
@@ -374,6 +374,7 @@ func (ss *Session) Done(_ *relay.Session, res *relay.Result) {
 	if m := ss.moving; m != nil && m.leftBadly(res) {
 		ss.owner.moverOf(ss.endpoint.Load().Service()).sentAway()
 	}
+	ss.places.tally.close(res, time.Since(ss.opening.Began()))
 	if ss.owner.AccessLog.Off() {
 		return
 	}

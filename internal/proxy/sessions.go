@@ -96,7 +96,8 @@ type Sessions struct {
 
 // routePlaces are the live sessions of a route, as limits count them. Guarded by the lock of Sessions.
 type routePlaces struct {
-	routeID string // constant
+	routeID string      // constant
+	tally   *routeTally // constant; of the route
 	taken   int
 	clients map[netip.Addr]*clientPlaces // those whose policy had maxSessionsPerClient; nil: there has been none
 }
@@ -107,9 +108,9 @@ type clientPlaces struct {
 	taken  int
 }
 
-// add lists ss, of that route and client. It returns the name of the limit that is reached, and does nothing then; a
+// add lists ss, of that route and client; the route is counted by tally. It returns the name of the limit that is reached, and does nothing then; a
 // limit of 0 is none.
-func (l *Sessions) add(ss *Session, routeID string, client netip.Addr, limit int, policy *route.WebSocket) string {
+func (l *Sessions) add(ss *Session, tally *routeTally, routeID string, client netip.Addr, limit int, policy *route.WebSocket) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if limit > 0 && len(l.byID) >= limit {
@@ -120,7 +121,7 @@ func (l *Sessions) add(ss *Session, routeID string, client netip.Addr, limit int
 	}
 	p := l.byRoute[routeID]
 	if p == nil {
-		p = &routePlaces{routeID: routeID}
+		p = &routePlaces{routeID: routeID, tally: tally}
 	}
 	if policy.MaxSessions > 0 && p.taken >= policy.MaxSessions {
 		return "sessions of this route"

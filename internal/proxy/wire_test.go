@@ -358,7 +358,7 @@ func TestWreck(t *testing.T) {
 	ep := new(upstream.Endpoint)
 	ep.Acquire()
 	ss := &Session{id: uuid.New()}
-	g.Sessions.add(ss, "r", netip.Addr{}, 0, new(route.WebSocket))
+	g.Sessions.add(ss, new(routeTally), "r", netip.Addr{}, 0, new(route.WebSocket))
 	g.wreck(&exchange{service: ours, slot: ep, session: ss})
 	_ = theirs.SetDeadline(time.Now().Add(wait))
 	if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
