@@ -1,14 +1,11 @@
 package interop
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,177 +14,61 @@ import (
 	"testing"
 	"time"
 
-	"github.com/coder/websocket"
+	"golang.org/x/crypto/bcrypt"
 )
 
-// A chaosClient holds one session open and sends numbers, a few in flight, until it is told to stop.
-type chaosClient struct {
-	mode, name string
-	url        string
-	flight     int // numbers in flight, at most
-	pace       time.Duration
+// What is done to instances.
+const (
+	chaosKill  = "kill"  // SIGKILL, and a new start
+	chaosTerm  = "term"  // SIGTERM, and a new start
+	chaosPause = "pause" // SIGSTOP, and SIGCONT
+	chaosReset = "reset" // every connection is reset
+	chaosCut   = "cut"   // its network drops every packet
+)
 
-	// Tallies, of the client's goroutine until it has ended.
-	answered, missing int
-	instances         int // changes of the instance that answers
-	closes            map[websocket.StatusCode]int
-	silent            int      // closes without a reason
-	lost              []string // ends that should not have been
-	wrong             []string // answers out of order, or twice
-	gaps              []time.Duration
-}
+const (
+	chaosDead  = 300 * time.Millisecond // how long an instance stays away that was killed
+	chaosQuiet = 8 * time.Second        // how long one is paused or cut off
+	chaosRest  = 1500 * time.Millisecond
+	chaosHurt  = 2 // so many are hurt at the same time, at most
+)
 
-// run keeps the session until stop is closed, then sees to it that what is in flight is answered, and says goodbye.
-func (c *chaosClient) run(stop <-chan struct{}) {
-	c.closes = map[websocket.StatusCode]int{}
-	for n := 0; ; n++ {
-		again := c.session(n, stop)
-		if !again {
-			return
-		}
-		select {
-		case <-stop:
-			return
-		case <-time.After(time.Duration(50+rand.IntN(200)) * time.Millisecond):
-		}
-	}
-}
-
-// session tells whether another one is due: with `off`, each loss ends one.
-func (c *chaosClient) session(n int, stop <-chan struct{}) bool {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	opening, opened := context.WithTimeout(ctx, 15*time.Second)
-	conn, _, err := websocket.Dial(opening, c.url+"&n="+strconv.Itoa(n), nil)
-	opened()
-	if err != nil {
-		if c.mode != "off" && n == 0 {
-			c.lost = append(c.lost, "not opened: "+err.Error())
-			return false
-		}
-		return true // another instance may be dying: a client tries again
-	}
-	defer conn.CloseNow()
-	answers := make(chan string)
-	ended := make(chan error, 1)
-	go func() {
-		for {
-			_, message, err := conn.Read(ctx)
-			if err != nil {
-				ended <- err
-				return
-			}
-			select {
-			case answers <- string(message):
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	tick := time.NewTicker(c.pace)
-	defer tick.Stop()
-	sent, last, from := 0, 0, ""
-	heard := time.Now()
-	var finish <-chan time.Time
-	stopped := stop
-	for {
-		var send <-chan time.Time
-		if finish == nil && sent-last < c.flight {
-			send = tick.C
-		}
-		select {
-		case <-send:
-			sent++
-			if err := conn.Write(ctx, websocket.MessageText, []byte(strconv.Itoa(sent))); err != nil {
-				select { // the reader knows better what has ended the session
-				case err = <-ended:
-				case <-answers:
-					err = errors.New("an answer on a session that takes no message: " + err.Error())
-				case <-time.After(5 * time.Second):
-				}
-				return c.ended(err)
-			}
-		case text := <-answers:
-			number, instance, _ := strings.Cut(text, " ")
-			k, err := strconv.Atoi(number)
-			if err != nil || k <= last || k > sent {
-				c.wrong = append(c.wrong, fmt.Sprintf("%q behind %d, sent %d", text, last, sent))
-				return false
-			}
-			c.missing += k - last - 1
-			c.answered++
-			if from != "" && instance != from {
-				c.instances++
-				c.gaps = append(c.gaps, time.Since(heard))
-			}
-			last, from, heard = k, instance, time.Now()
-		case err := <-ended:
-			return c.ended(err)
-		case <-stopped:
-			stopped, finish = nil, time.After(12*time.Second)
-		case <-finish:
-			c.missing += sent - last
-			_ = conn.Close(websocket.StatusNormalClosure, "")
-			return false
-		}
-		if finish != nil && last == sent {
-			_ = conn.Close(websocket.StatusNormalClosure, "")
-			return false
-		}
-	}
-}
-
-// ended judges an end that the client has not asked for.
-func (c *chaosClient) ended(err error) bool {
-	var ce websocket.CloseError
-	if !errors.As(err, &ce) {
-		c.lost = append(c.lost, err.Error())
-		return c.mode == "off"
-	}
-	c.closes[ce.Code]++
-	if ce.Reason == "" {
-		c.silent++
-	}
-	if c.mode != "off" {
-		c.lost = append(c.lost, ce.Error())
-		return false
-	}
-	return true
+// A chaosEvent is something that was done to an instance.
+type chaosEvent struct {
+	how, id string
+	at      time.Time
 }
 
 // A chaosHost is one instance of the service, as a process that comes and goes.
 type chaosHost struct {
-	spec    string
+	id   string
+	argv []string
+	spec string
+
 	process *process
+	how     string // what was done to it; "": it is well
+	until   time.Time
 }
 
-func (h *chaosHost) start(t *testing.T, program string) {
-	h.process = start(t, command{name: "instance " + h.spec, argv: []string{program}, env: []string{chaosEnv + "=" + h.spec}})
+func (h *chaosHost) start(t *testing.T) {
+	h.process = start(t, command{name: "instance " + h.id, argv: h.argv, env: []string{chaosEnv + "=" + h.spec}})
 	h.process.told = true
 	h.process.prints(t, "serving", 20*time.Second)
 }
 
-// hurt does to an instance what happens to instances, and brings it back.
-func (h *chaosHost) hurt(t *testing.T, program, how string) {
-	switch how {
-	case "kill":
-		h.process.signal(syscall.SIGKILL)
-		<-h.process.done
-		h.start(t, program)
-	case "term":
-		h.process.signal(syscall.SIGTERM)
-		<-h.process.done
-		h.start(t, program)
-	case "pause":
-		h.process.signal(syscall.SIGSTOP)
-		time.Sleep(8 * time.Second)
-		h.process.signal(syscall.SIGCONT)
-	case "reset":
-		h.process.signal(syscall.SIGUSR1)
-	}
+// A chaos is the test's world.
+type chaos struct {
+	t        *testing.T
+	length   time.Duration
+	network  *chaosNetwork // nil: there are no namespaces
+	gateways []*gateway
+	hosts    []*chaosHost
+	clients  []*chaosClient
+	events   []chaosEvent
+	lag      time.Duration // the longest that this process itself was late
 }
 
-// TestChaos has two gateways, each with its registry, and five instances that are killed, stopped, paused and cut, while
+// TestChaos has two gateways, whose registries are peers, and five instances that are killed, stopped, paused and cut off, while
 // clients count. FAIRLEAD_CHAOS is how long (default 20s), FAIRLEAD_CHAOS_SESSIONS how many clients (default 200).
 func TestChaos(t *testing.T) {
 	requireInterop(t)
@@ -204,152 +85,228 @@ func TestChaos(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	c := &chaos{t: t, length: length}
+	c.build()
+	c.sameSet()
+	stop := make(chan struct{})
+	running := c.play(total, stop)
+	c.hurt()
+	close(stop)
+	for _, p := range c.clients {
+		p.end()
+	}
+	running.Wait()
+	c.sameSet()
+	c.judge()
+}
+
+// build starts the gateways and the instances. Instances register with one registry or with both.
+func (c *chaos) build() {
+	t := c.t
+	const instances = 5
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := newPKI(t)
-	gateways := []*gateway{startGateway(t, keys), startGateway(t, keys)}
-	registries := gateways[0].registry + " " + gateways[1].registry
-	var hosts []*chaosHost
-	for i, port := range freePorts(t, 5) {
-		h := &chaosHost{spec: fmt.Sprintf("i%d|127.0.0.1:%s|%s", i+1, port, registries)}
-		h.start(t, program)
-		hosts = append(hosts, h)
+	address, why := "127.0.0.1", ""
+	if c.network, why = newChaosNetwork(t, instances); c.network != nil {
+		address = c.network.gateway
+	} else {
+		t.Logf("no network namespaces, so networks are not cut, connections are only reset: %s", why)
 	}
-	var clients []*chaosClient
-	stop := make(chan struct{})
+	ports := freePorts(t, 4)
+	registries := []string{address + ":" + ports[2], address + ":" + ports[3]}
+	for i := range 2 {
+		c.gateways = append(c.gateways, startChaosGateway(t, fmt.Sprint("gateway ", i+1), ports[i], registries[i], registries[1-i]))
+	}
+	service := freePorts(t, instances)
+	for i := range instances {
+		known := [][]string{registries[:1], registries[1:], registries}[i%3]
+		h := &chaosHost{id: fmt.Sprint("i", i+1), argv: []string{program}}
+		host := address
+		if c.network != nil {
+			host, h.argv = c.network.host(i), c.network.inside(i, program)
+		}
+		h.spec = fmt.Sprintf("%s|%s:%s|%s", h.id, host, service[i], strings.Join(known, " "))
+		h.start(t)
+		c.hosts = append(c.hosts, h)
+	}
+}
+
+// startChaosGateway runs a gateway whose registry is at an address that the instances reach, and has a peer.
+func startChaosGateway(t *testing.T, name, port, registry, peer string) *gateway {
+	dir := t.TempDir()
+	hash, err := bcrypt.GenerateFromPassword([]byte(adminPassword), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(dir, "fairlead.yaml")
+	writeFile(t, config, fmt.Sprintf(`
+gateway: {listeners: [{name: http, address: "127.0.0.1:%s"}]}
+registry: {address: %q, plain: true, insecure: true, peers: ["http://%s/eureka/"]}
+admin: {users: ["admin:%s"]}
+accessLog: {path: access.log}
+log: {level: debug}
+dataDir: data
+`, port, registry, peer, hash))
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
+	g := &gateway{plain: "127.0.0.1:" + port, registry: registry, accessLog: filepath.Join(dir, "access.log"), client: http.DefaultClient}
+	g.process = start(t, command{name: name, dir: dir, copy: log, argv: []string{binary(t), "run", "--config", config}})
+	g.told = true
+	waitFor(t, "the health of "+name, 20*time.Second, []*process{g.process}, func() error {
+		status, body, err := g.get("http://"+g.plain+"/application/health", nil)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("status %d: %s", status, body)
+		}
+		return err
+	})
+	return g
+}
+
+// sameSet waits until both registries have every instance, whichever it was told to.
+func (c *chaos) sameSet() {
+	var want []string
+	for _, h := range c.hosts {
+		for _, mode := range chaosModes {
+			want = append(want, "CHAOS-"+strings.ToUpper(mode)+"/"+h.id+"=UP")
+		}
+	}
+	own, theirs := "http://"+c.gateways[0].registry+"/eureka/", "http://"+c.gateways[1].registry+"/eureka/"
+	same(c.t, []*process{c.gateways[0].process, c.gateways[1].process}, 30*time.Second, own, theirs, want...)
+}
+
+// play opens the sessions.
+func (c *chaos) play(total int, stop chan struct{}) *sync.WaitGroup {
 	var running sync.WaitGroup
+	const drummers = 4
 	for i := range total {
 		mode := chaosModes[i%len(chaosModes)]
-		g := gateways[i/len(chaosModes)%len(gateways)]
-		name := fmt.Sprintf("c%d", i)
-		c := &chaosClient{
-			mode: mode, name: name, flight: 1 + i%8, pace: time.Duration(200+rand.IntN(200)) * time.Millisecond,
-			url: fmt.Sprintf("ws://%s/chaos-%s/ws/v1/x?client=%s", g.plain, mode, name),
+		p := &chaosClient{
+			mode: mode, name: fmt.Sprintf("c%d", i), address: c.gateways[i/len(chaosModes)%len(c.gateways)].plain, stop: stop,
+			flight: 1 + i/len(chaosModes)%8, pace: time.Duration(200+rand.IntN(200)) * time.Millisecond,
 		}
-		clients = append(clients, c)
-		running.Go(func() { c.run(stop) })
+		c.clients = append(c.clients, p)
+	}
+	for i := range drummers {
+		running.Go(func() { c.drum(i, drummers, stop) })
+	}
+	for i, p := range c.clients {
+		running.Go(p.run)
 		if i%20 == 19 {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}
-	done := map[string]int{}
-	for end, n := time.Now().Add(length), 0; time.Now().Before(end); n++ {
-		how := []string{"kill", "reset", "term", "pause"}[n%4]
-		hosts[n%len(hosts)].hurt(t, program, how)
-		done[how]++
-		time.Sleep(time.Second)
-	}
-	close(stop)
-	running.Wait()
-	uncertain := map[string]int{}
-	for _, g := range gateways {
-		for client, n := range chaosUncertain(t, g) {
-			uncertain[client] += n
-		}
-	}
-	t.Logf("%d clients, %v, done to instances: %v", total, length, done)
-	judgeChaos(t, clients, uncertain)
+	return &running
 }
 
-// chaosUncertain sums what the gateway counted as uncertain, by client.
-func chaosUncertain(t *testing.T, g *gateway) map[string]int {
-	t.Helper()
-	sum := map[string]int{}
-	waitFor(t, "no live session", 30*time.Second, []*process{g.process}, func() error {
-		req, err := http.NewRequest(http.MethodGet, "https://"+g.https+"/application/websockets", nil)
-		if err != nil {
-			return err
+// drum sends for every n-th client. The first one notes how late this process itself is at times: a client that does not answer
+// a Ping because it does not run is not the gateway's fault.
+func (c *chaos) drum(first, n int, stop <-chan struct{}) {
+	const beat = 20 * time.Millisecond
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for before := time.Now(); ; {
+		select {
+		case <-tick.C:
+		case <-stop:
+			return
 		}
-		req.SetBasicAuth("admin", adminPassword)
-		resp, err := g.client.Do(req)
-		if err != nil {
-			return err
+		now := time.Now()
+		if first == 0 {
+			c.lag = max(c.lag, now.Sub(before)-beat)
 		}
-		defer resp.Body.Close()
-		var all []any
-		if err := json.NewDecoder(resp.Body).Decode(&all); err != nil {
-			return err
-		}
-		if len(all) > 0 {
-			return fmt.Errorf("%d sessions", len(all))
-		}
-		return nil
-	})
-	time.Sleep(100 * time.Millisecond) // lines are written a few milliseconds later
-	text, err := os.ReadFile(g.accessLog)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		var rec struct {
-			Path      string `json:"path"`
-			Uncertain int    `json:"uncertain"`
-		}
-		if json.Unmarshal([]byte(line), &rec) != nil {
-			continue
-		}
-		if u, err := url.Parse(rec.Path); err == nil && u.Query().Has("client") {
-			sum[u.Query().Get("client")] += rec.Uncertain
+		before = now
+		for i := first; i < len(c.clients); i += n {
+			c.clients[i].beat(now)
 		}
 	}
-	return sum
 }
 
-// judgeChaos holds what the clients saw to what is promised, and prints the tallies.
-func judgeChaos(t *testing.T, clients []*chaosClient, uncertain map[string]int) {
-	for _, mode := range chaosModes {
-		var answered, missing, counted, moves, lost, silent int
-		closes := map[websocket.StatusCode]int{}
-		var gaps []time.Duration
-		for _, c := range clients {
-			if c.mode != mode {
-				continue
+// hurt does to the instances what happens to instances, and brings them back.
+func (c *chaos) hurt() {
+	kinds := []string{chaosKill, chaosPause, chaosReset, chaosCut, chaosTerm}
+	if c.network == nil {
+		kinds = slices.DeleteFunc(kinds, func(how string) bool { return how == chaosCut })
+	}
+	var next time.Time
+	for n, end := 0, time.Now().Add(c.length); ; {
+		now, hurt := time.Now(), 0
+		for _, h := range c.hosts {
+			if h.how != "" {
+				c.heal(h, now)
 			}
-			answered += c.answered
-			missing += c.missing
-			counted += uncertain[c.name]
-			moves += c.instances
-			lost += len(c.lost)
-			silent += c.silent
-			gaps = append(gaps, c.gaps...)
-			for code, n := range c.closes {
-				closes[code] += n
-			}
-			for _, what := range c.wrong {
-				t.Errorf("%s %s: order: %s", mode, c.name, what)
-			}
-			switch mode {
-			case "off":
-				if len(c.lost) > 0 {
-					t.Errorf("off %s: ended without a close code: %v", c.name, c.lost)
-				}
-			case "replay":
-				if c.missing > 0 {
-					t.Errorf("replay %s: %d answers missing", c.name, c.missing)
-				}
-				fallthrough
-			default:
-				if len(c.lost) > 0 {
-					t.Errorf("%s %s: lost: %v", mode, c.name, c.lost)
-				}
-				if c.missing > uncertain[c.name] {
-					t.Errorf("%s %s: %d answers missing, %d counted as uncertain", mode, c.name, c.missing, uncertain[c.name])
-				}
+			if h.how != "" {
+				hurt++
 			}
 		}
-		if mode == "off" && silent > 0 {
-			t.Errorf("off: %d closes without a reason", silent)
-		}
-		slices.Sort(gaps)
-		at := func(q float64) time.Duration {
-			if len(gaps) == 0 {
-				return 0
+		switch {
+		case now.Before(end) && !now.Before(next) && hurt < chaosHurt:
+			h := c.hosts[rand.IntN(len(c.hosts))]
+			for h.how != "" {
+				h = c.hosts[rand.IntN(len(c.hosts))]
 			}
-			return gaps[int(q*float64(len(gaps)-1))].Round(time.Millisecond)
+			c.wound(h, kinds[n%len(kinds)], now)
+			n, next = n+1, now.Add(chaosRest)
+		case !now.Before(end) && hurt == 0:
+			return
 		}
-		t.Logf("%-9s answered %d, missing %d, uncertain %d, moves seen %d (silence at a move: median %v, p99 %v), lost %d, closes %v",
-			mode, answered, missing, counted, moves, at(.5), at(.99), lost, closes)
+		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// wound does it to h.
+func (c *chaos) wound(h *chaosHost, how string, now time.Time) {
+	c.events = append(c.events, chaosEvent{how, h.id, now})
+	h.how, h.until = how, now.Add(chaosQuiet)
+	switch how {
+	case chaosKill:
+		h.process.signal(syscall.SIGKILL)
+		h.until = now.Add(chaosDead)
+	case chaosTerm:
+		h.process.signal(syscall.SIGTERM)
+	case chaosPause:
+		h.process.signal(syscall.SIGSTOP)
+	case chaosReset:
+		h.process.signal(syscall.SIGUSR1)
+		h.until = now
+	case chaosCut:
+		if err := c.network.cut(c.index(h)); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+// heal brings h back, if it is time.
+func (c *chaos) heal(h *chaosHost, now time.Time) {
+	gone := false
+	select {
+	case <-h.process.done:
+		gone = true
+	default:
+	}
+	switch {
+	case h.how == chaosTerm:
+		if !gone {
+			return
+		}
+		h.start(c.t)
+	case now.Before(h.until):
+		return
+	case h.how == chaosKill:
+		<-h.process.done
+		h.start(c.t)
+	case h.how == chaosPause:
+		h.process.signal(syscall.SIGCONT)
+	case h.how == chaosCut:
+		if err := c.network.mend(c.index(h)); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	h.how = ""
+}
+
+func (c *chaos) index(h *chaosHost) int { return slices.Index(c.hosts, h) }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -31,6 +32,7 @@ type command struct {
 	dir  string
 	env  []string
 	argv []string
+	copy io.Writer // gets all of its output, too; nil: none
 }
 
 // A process is a running command. It and its children are gone when its test ends; if the
@@ -59,7 +61,11 @@ func start(t *testing.T, c command) *process {
 	cmd.Dir = c.dir
 	cmd.Env = append(os.Environ(), c.env...)
 	out := &transcript{}
-	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Stdout = out
+	if c.copy != nil {
+		cmd.Stdout = io.MultiWriter(out, c.copy)
+	}
+	cmd.Stderr = cmd.Stdout
 	// A group of its own, so that the children of the process end with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

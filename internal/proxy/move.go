@@ -57,6 +57,7 @@ func (ss *Session) Lost(r *relay.Session, loss relay.Loss) relay.Verdict {
 	}
 	q := &search{
 		ss: ss, relay: r, epoch: loss.Epoch, lost: ss.endpoint.Load(), planned: loss.Planned, verdict: v, began: time.Now(), hurried: loss.Waiting > 0,
+		cause: loss.Cause,
 	}
 	ss.moving.search = q
 	q.mover = ss.owner.moverOf(q.lost.Service())
@@ -158,6 +159,7 @@ type search struct {
 	epoch   uint32
 	lost    *upstream.Endpoint
 	planned bool
+	cause   string        // of the loss
 	hurried bool          // bytes of the client wait for it
 	verdict relay.Verdict // if it finds none
 	began   time.Time
@@ -203,7 +205,10 @@ func (q *search) turn(r loop.Runner) (pause time.Duration, again, dialled bool) 
 	if err == nil {
 		if !q.resume(r, ep, up) {
 			ep.Release()
+			return 0, false, true
 		}
+		q.mover.s.Log.Debug("session has another instance", "service", ep.Service(), "from", q.lost.ID, "instance", ep.ID, "cause", q.cause,
+			"took", time.Since(q.began))
 		return 0, false, true
 	}
 	ep.Release()
