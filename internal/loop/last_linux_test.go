@@ -49,6 +49,19 @@ func TestWriteLast(t *testing.T) {
 			}
 		})
 	}
+	t.Run("what the peer says meanwhile", func(t *testing.T) {
+		outer, inner := tcpPair(t)
+		defer outer.Close()
+		l := engine(t, Options{Loops: 1}).Loop()
+		s := Attach(l, inner)
+		last(t, l, s, func() {
+			if _, err := outer.Write([]byte("unread")); err != nil {
+				t.Error(err)
+			}
+			s.Close()
+		})
+		read(t, outer)
+	})
 	t.Run("TLS", func(t *testing.T) {
 		outer, inner := tlsPair(t)
 		defer outer.Close()

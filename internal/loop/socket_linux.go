@@ -26,6 +26,7 @@ type socket struct {
 	fin    bool // what it has to say behind the bytes is FIN
 	eof    bool // and these have been read
 	broken bool // it could not be registered
+	last   bool // WriteLast has left bytes with the kernel that go with the end
 	closed bool
 	age    age
 }
@@ -175,6 +176,7 @@ func (s *socket) WriteLast(p []byte) (int, error) {
 	if s.tls != nil {
 		return s.tls.Write(p)
 	}
+	s.last = true
 	return s.send(p, unix.MSG_MORE)
 }
 
@@ -233,7 +235,8 @@ func (s *socket) Close() { s.end(false) }
 
 func (s *socket) Abort() { s.end(true) }
 
-// end gives the descriptor up. It is closed when the batch of events has been done.
+// end gives the descriptor up. It is closed when the batch of events has been done. What WriteLast left goes before that: if the peer has
+// said anything meanwhile (a Pong behind its Close, say), close is a reset, and drops it.
 func (s *socket) end(reset bool) {
 	if s.closed {
 		return
@@ -244,6 +247,9 @@ func (s *socket) end(reset bool) {
 	}
 	p := s.l.p
 	p.forget(s)
+	if s.last && !reset {
+		_, _, _ = unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(s.fd), unix.SHUT_WR, 0)
+	}
 	p.dead = append(p.dead, s.fd)
 	s.fd = -1
 }

@@ -61,6 +61,9 @@ func (ss *Session) Lost(r *relay.Session, loss relay.Loss) relay.Verdict {
 	}
 	ss.moving.search = q
 	q.mover = ss.owner.moverOf(q.lost.Service())
+	if loss.Cause == relay.CausePong {
+		q.mover.hangs(q.lost)
+	}
 	if loss.Code == websocket.GoingAway {
 		ss.owner.suspect(q)
 	} else {
@@ -201,7 +204,9 @@ func (q *search) turn(r loop.Runner) (pause time.Duration, again, dialled bool) 
 		q.tried, q.pauses = q.tried[:0], q.pauses+1
 		return min(backoff(q.pauses), max(time.Until(q.until), time.Millisecond)), true, false
 	}
+	q.mover.asks(ep)
 	up, err := q.attempt(r, ep)
+	q.mover.heard(ep, err)
 	if err == nil {
 		if !q.resume(r, ep, up) {
 			ep.Release()
@@ -238,7 +243,11 @@ func (q *search) take() *upstream.Endpoint {
 	if q.verdict.Stay {
 		balance = upstream.LeastSessions
 	}
-	ep, err := service.Take(balance, append(slices.Clone(q.tried), q.lost)...)
+	passed := append(slices.Clone(q.tried), q.lost)
+	ep, err := service.Take(balance, append(q.mover.shy(), passed...)...)
+	if err != nil {
+		ep, err = service.Take(balance, passed...)
+	}
 	if err != nil && !q.planned && time.Since(q.began) >= lastResort {
 		ep, err = service.Take(balance, q.tried...) // it may be back
 	}
@@ -248,13 +257,23 @@ func (q *search) take() *upstream.Endpoint {
 	return ep
 }
 
+// share is until when ep may answer: as long as there are others to ask, it does not get all the time that is left. One that hangs
+// would use it up.
+func (q *search) share(ep *upstream.Endpoint) time.Time {
+	others := 0
+	for _, e := range q.lost.Newest().Endpoints {
+		if e != ep && e != q.lost && takes(e) && !slices.Contains(q.tried, e) {
+			others++
+		}
+	}
+	left := time.Until(q.until)
+	return q.until.Add(left/time.Duration(min(others, 2)+1) - left)
+}
+
 // attempt shakes hands with ep for the session. A *refusal ends the search, any other error passes ep over.
 func (q *search) attempt(r loop.Runner, ep *upstream.Endpoint) (*relay.Side, error) {
 	p, s := q.ss.policy, q.mover.s
-	deadline := time.Now().Add(p.attempt)
-	if q.until.Before(deadline) {
-		deadline = q.until
-	}
+	deadline := earlier(time.Now().Add(p.attempt), q.share(ep))
 	d := dialing{r, &q.leash, s.settings.Load().upstream, p.connect}
 	conn, err := d.dial(ep, deadline)
 	if err != nil {

@@ -37,6 +37,7 @@ type mover struct {
 	searches int       // that are not over
 	due      time.Time // when the next turn is, by the rate
 	timer    *time.Timer
+	asked    map[*upstream.Endpoint]canvass
 
 	// Since it had nothing to do.
 	since       time.Time
