@@ -93,6 +93,9 @@ func check(i *Instance) error {
 	if strings.ContainsFunc(i.HostName, notInHost) {
 		return refuse("hostName is neither a host name nor an IP address")
 	}
+	if i.LastDirty > maxDirty {
+		return refuse("lastDirtyTimestamp is out of range")
+	}
 	switch i.DataCenter.Name {
 	case dataCenterMyOwn, dataCenterAmazon, dataCenterNetflix:
 	default:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +28,9 @@ const (
 	clientName    = "DefaultClient"  // DiscoveryIdentity-Name, as Netflix's client calls itself
 	clientVersion = "1.4"            // DiscoveryIdentity-Version: the generation of Netflix's client that it speaks like
 )
+
+// registryHeader carries which registry answers, to those that replicate with it.
+const registryHeader = "Fairlead-Registry"
 
 // ClientOptions are the choices of a Client. The zero value speaks as an ordinary client.
 type ClientOptions struct {
@@ -58,6 +63,8 @@ type Client struct {
 	base string // without credentials, with a slash at the end
 	http *http.Client
 	o    ClientOptions
+
+	registry atomic.Pointer[string] // what the server said last of which registry it is
 }
 
 // CallError is an answer that is not the one wanted.
@@ -127,6 +134,15 @@ func parseServiceURL(raw string) (*url.URL, error) {
 // String is the server's address without credentials.
 func (c *Client) String() string { return c.base }
 
+// Registry tells the server's registry from all others; empty where it does not say, or has not yet been asked. Only Fairleads
+// say it, and only to a Replica.
+func (c *Client) Registry() string {
+	if id := c.registry.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
+
 // Close closes the connections that wait for the next call. Calls under way go on.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
@@ -145,6 +161,9 @@ func (c *Client) applications(ctx context.Context, path string) (a *Applications
 		a, err = readApplications(body)
 		return err
 	})
+	if e, ok := errors.AsType[*CallError](err); ok && e.Status == http.StatusNotFound {
+		return nil, fmt.Errorf("%w; is its path right? Eureka's interface is mostly at /eureka/", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -187,6 +206,8 @@ func (c *Client) Call(ctx context.Context, method, path string, body []byte, rea
 		return c.failed(err)
 	}
 	defer resp.Body.Close()
+	registry := resp.Header.Get(registryHeader)
+	c.registry.Store(&registry)
 	if resp.StatusCode/100 != 2 {
 		return &CallError{Status: resp.StatusCode, Reason: reasonOf(resp)}
 	}
@@ -221,10 +242,16 @@ func (c *Client) head(req *http.Request, hasBody bool) {
 // failed is err without the address of the call, which whoever logs it names anyway.
 func (c *Client) failed(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
-		if e.Timeout() && errors.Is(e.Err, context.DeadlineExceeded) {
-			return fmt.Errorf("no answer within %v: %w", c.o.Timeout, context.DeadlineExceeded)
-		}
-		return e.Err
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {
+		return err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %v: %w", c.o.Timeout, context.DeadlineExceeded)
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return fmt.Errorf("%w; its authority belongs in tls.caFile", err)
 	}
 	return err
 }

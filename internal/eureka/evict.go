@@ -19,7 +19,7 @@ func (r *Registry) evict(now time.Time, lag time.Duration) {
 	var late []leaseKey
 	for app, leases := range r.apps {
 		for id, l := range leases {
-			if now.Sub(l.renewed) > l.duration+max(lag, 0) {
+			if now.Sub(l.begin()) > l.duration+max(lag, 0) {
 				late = append(late, leaseKey{app, id})
 			}
 		}

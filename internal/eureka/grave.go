@@ -9,6 +9,9 @@ import (
 
 const graveKept = 24 * time.Hour // a partition may last as long; then what was deleted meanwhile comes back for one lease
 
+// maxDirty bounds a lastDirtyTimestamp that is believed, in milliseconds since 1970: there is always a later one.
+const maxDirty = 1 << 53
+
 // errGone answers a peer that registers what was cancelled here.
 var errGone = &refusal{status: http.StatusGone}
 
@@ -22,6 +25,47 @@ type grave struct {
 	heard   int64 // milliseconds since 1970: half a lease after it was last renewed, as peers hear of a heartbeat a little later
 }
 
+// ended is a grave in the snapshot.
+type ended struct {
+	App     string `json:"app"`
+	ID      string `json:"id"`
+	At      int64  `json:"at"` // milliseconds since 1970
+	Dirty   int64  `json:"lastDirtyTimestamp"`
+	Expired bool   `json:"expired,omitempty"`
+	Heard   int64  `json:"heard,omitempty"` // milliseconds since 1970
+}
+
+// ends are the graves as the snapshot has them. The caller holds mu.
+func (r *Registry) ends() (all []ended) {
+	for e := r.graves.Front(); e != nil; e = e.Next() {
+		g := e.Value.(*grave)
+		all = append(all, ended{App: g.key.app, ID: g.key.id, At: g.at.UnixMilli(), Dirty: g.dirty, Expired: g.expired, Heard: g.heard})
+	}
+	return all
+}
+
+// takeBackEnds takes the graves of a snapshot back, as far as they make sense: what has ended is not under lease. Without peers
+// nobody asks for them, and they are swept. The caller holds mu.
+func (r *Registry) takeBackEnds(all []ended, now time.Time) {
+	for _, e := range all {
+		key, at := leaseKey{e.App, e.ID}, time.UnixMilli(e.At)
+		if len(e.App) > maxApp || len(e.ID) > maxID || e.Dirty < 0 || e.Dirty > maxDirty || at.After(now) || r.find(key) != nil {
+			continue
+		}
+		r.exhume(key)
+		r.gone[key] = r.graves.PushBack(&grave{key: key, at: at, dirty: e.Dirty, expired: e.Expired, heard: e.Heard})
+	}
+	r.boundGraves()
+	r.sweepGraves(now)
+}
+
+// boundGraves forgets the oldest ends where there are too many. The caller holds mu.
+func (r *Registry) boundGraves() {
+	for r.graves.Len() > 2*r.cfg.maxInstances() {
+		r.exhume(r.graves.Front().Value.(*grave).key)
+	}
+}
+
 // bury remembers the end of a lease. The caller holds mu.
 func (r *Registry) bury(key leaseKey, l *lease, expired bool) {
 	if len(r.peers) == 0 {
@@ -33,9 +77,7 @@ func (r *Registry) bury(key leaseKey, l *lease, expired bool) {
 		dirty++ // of a deletion here and a new status elsewhere, the deletion is the later
 	}
 	r.gone[key] = r.graves.PushBack(&grave{key: key, at: time.Now(), dirty: dirty, expired: expired, heard: l.renewed.Add(l.duration / 2).UnixMilli()})
-	for r.graves.Len() > 2*r.cfg.maxInstances() {
-		r.exhume(r.graves.Front().Value.(*grave).key)
-	}
+	r.boundGraves()
 }
 
 // exhume forgets the end of a lease. The caller holds mu.

@@ -34,6 +34,9 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	c.by = caller{name: name, replica: strings.EqualFold(req.Header.Get("X-Netflix-Discovery-Replication"), "true")}
+	if c.by.replica {
+		w.Header().Set(registryHeader, r.id)
+	}
 	if err := r.crossSite(req); err != nil {
 		r.denied(c, err)
 		return
@@ -166,9 +169,9 @@ func (c *call) status(key leaseKey) {
 			c.refuse(refuse("value is missing"))
 			return
 		}
-		c.done(c.r.override(key, ParseStatus(query.Get("value")), dirty, c.by))
+		c.done(c.r.override(key, ParseStatus(query.Get("value")), min(dirty, maxDirty), c.by))
 	case http.MethodDelete:
-		c.done(c.r.restore(key, ParseStatus(query.Get("value")), dirty, c.by))
+		c.done(c.r.restore(key, ParseStatus(query.Get("value")), min(dirty, maxDirty), c.by))
 	default:
 		c.methods(http.MethodPut, http.MethodDelete)
 	}

@@ -19,7 +19,8 @@ type caller struct {
 	replica bool   // another registry that passes on what it was told
 	static  bool   // a static definition
 
-	renewed time.Time // when a replica was last heard of; zero: now
+	renewed time.Time // when a replica's instance was last heard of; zero: now
+	since   time.Time // from when its lease runs, if that is later
 }
 
 // register takes an instance, or what is new about one. It owns in.
@@ -54,7 +55,7 @@ func (r *Registry) register(in *Instance, by caller) error {
 	}
 	l := &lease{inst: in, owner: by.name, static: by.static, weight: weight, renewed: now, direct: !by.replica}
 	if !by.renewed.IsZero() {
-		l.renewed = by.renewed
+		l.renewed, l.since = by.renewed, by.since
 	}
 	var before *Instance
 	if old != nil {
@@ -63,7 +64,7 @@ func (r *Registry) register(in *Instance, by caller) error {
 			in.LastDirty = max(in.LastDirty, before.LastDirty+1)
 		}
 		l.override = old.override
-		l.direct = l.direct || old.direct
+		l.direct, l.since = l.direct || old.direct, old.since
 		if l.renewed.Before(old.renewed) {
 			l.renewed = old.renewed
 		}

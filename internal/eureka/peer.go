@@ -42,10 +42,12 @@ type peer struct {
 	// Constant once Run has begun.
 	linger, every, retry, retryLast time.Duration
 
+	batch int // changes in the next batch at most; owned by run
+
 	kick chan struct{} // capacity 1: there is work, or a reason to compare
 
 	mu      sync.Mutex // guards the following; a leaf: held under the registry's
-	pending map[leaseKey]work
+	pending map[leaseKey]todo
 	order   []leaseKey
 	most    int // in pending
 	resync  bool
@@ -53,16 +55,28 @@ type peer struct {
 	has     map[leaseKey]bool // what it had when it was last compared
 }
 
+// todo is what a peer is still to be told of one instance, and since when.
+type todo struct {
+	work  work
+	since time.Time
+}
+
 // PeerStatus is how a peer fares. Counts are since start.
 type PeerStatus struct {
-	Server   string    // its address
-	Synced   time.Time // when the registries were last compared; zero: never
-	Err      string    // why it cannot be told anything now; empty: it can
-	Pending  int       // instances that it is still to be told of
-	Sent     int64     // changes that it was told
-	Refused  int64     // of those, that it did not take
-	Dropped  int64     // changes that there was no room for; the next comparison makes up for them
-	Compared int64     // comparisons of the whole registries
+	Server    string        // its address, without credentials
+	Self      bool          // it is this registry itself, and left out
+	Fairlead  bool          // it is another Fairlead's; Netflix's servers do not say what they are
+	Contact   time.Time     // when it last answered as it should; zero: never
+	Synced    time.Time     // when the registries were last compared; zero: never
+	Err       string        // why it cannot be told anything now; empty: it can
+	Failing   time.Time     // since when; zero: it does not
+	Pending   int           // instances that it is still to be told of
+	Lag       time.Duration // how long the oldest of those changes waits
+	Instances int           // that it had when the registries were last compared
+	Sent      int64         // changes that it was told
+	Refused   int64         // of those, that it did not take
+	Dropped   int64         // changes that there was no room for; the next comparison makes up for them
+	Compared  int64         // comparisons of the whole registries
 }
 
 // ReplicateWith names the registries with which this one forms one. Before Run.
@@ -74,8 +88,8 @@ func (r *Registry) ReplicateWith(urls []string, o ClientOptions) error {
 			return fmt.Errorf("peers[%d]: %w", i, err)
 		}
 		r.peers = append(r.peers, &peer{
-			r: r, client: client, log: r.log.With("peer", client.String()), kick: make(chan struct{}, 1), pending: map[leaseKey]work{},
-			most: r.cfg.maxInstances(), linger: peerLinger, every: peerSync, retry: peerRetry, retryLast: peerRetryLast,
+			r: r, client: client, log: r.log.With("peer", client.String()), kick: make(chan struct{}, 1), pending: map[leaseKey]todo{},
+			most: r.cfg.maxInstances(), batch: peerBatchItems, linger: peerLinger, every: peerSync, retry: peerRetry, retryLast: peerRetryLast,
 			resync: true, status: PeerStatus{Server: client.String()},
 		})
 	}
@@ -88,7 +102,10 @@ func (r *Registry) Peers() []PeerStatus {
 	for _, p := range r.peers {
 		p.mu.Lock()
 		s := p.status
-		s.Pending = len(p.pending)
+		s.Pending, s.Instances = len(p.pending), len(p.has)
+		for _, t := range p.pending {
+			s.Lag = max(s.Lag, time.Since(t.since))
+		}
 		p.mu.Unlock()
 		all = append(all, s)
 	}
@@ -100,25 +117,38 @@ func (r *Registry) replicate(key leaseKey, w work, by caller) {
 	if by.replica {
 		return
 	}
+	now := time.Now()
 	for _, p := range r.peers {
-		p.add(key, w)
+		p.add(key, todo{w, now})
 	}
 }
 
 // add notes that the peer is to be told of a change.
-func (p *peer) add(key leaseKey, w work) {
+func (p *peer) add(key leaseKey, t todo) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.pending[key] == 0 {
-		if len(p.pending) >= p.most {
-			p.drop(1)
-			return
+	if p.status.Self {
+		return
+	}
+	before, known := p.pending[key]
+	switch {
+	case known:
+		t.work |= before.work
+		if before.since.Before(t.since) {
+			t.since = before.since
 		}
+	case len(p.pending) >= p.most:
+		p.drop(1)
+		return
+	default:
 		p.order = append(p.order, key)
 	}
-	p.pending[key] |= w
+	p.pending[key] = t
 	p.wake()
 }
+
+// due notes that the peer is to be told of what a comparison or an answer has shown.
+func (p *peer) due(key leaseKey, w work) { p.add(key, todo{w, time.Now()}) }
 
 // drop gives changes up. The caller holds mu.
 func (p *peer) drop(n int) {
@@ -178,17 +208,47 @@ func (p *peer) serve(ctx context.Context) error {
 		}
 	}
 	for {
-		items, works := p.take()
+		items, todos := p.take()
 		if len(items) == 0 {
 			return nil
 		}
-		if err := p.tell(ctx, items); err != nil {
-			for key, w := range works {
-				p.add(key, w)
-			}
+		err := p.tell(ctx, items)
+		if err == nil {
+			p.batch = min(2*p.batch, peerBatchItems)
+			continue
+		}
+		if !indigestible(err) {
+			p.putBack(todos)
 			return err
 		}
+		if len(todos) == 1 {
+			p.refused(&items[0])
+			return err
+		}
+		p.putBack(todos)
+		p.batch = max(len(items)/2, 2)
 	}
+}
+
+// indigestible says that a peer has not taken a batch for what is in it: in smaller ones it may take the rest.
+func indigestible(err error) bool {
+	e, ok := errors.AsType[*CallError](err)
+	return ok && (e.Status == http.StatusBadRequest || e.Status == http.StatusRequestEntityTooLarge || e.Status == http.StatusInternalServerError)
+}
+
+// putBack notes that changes are still to be told.
+func (p *peer) putBack(todos map[leaseKey]todo) {
+	for key, t := range todos {
+		p.add(key, t)
+	}
+}
+
+// refused gives up a change that the peer does not even read.
+func (p *peer) refused(m *replicated) {
+	p.log.Warn("peer does not take a change", "service", m.key.app, "instance", m.key.id, "action", m.action)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status.Refused++
 }
 
 // rest waits until there is something to do, and a little longer, so that there is more of it.
@@ -216,9 +276,15 @@ func (p *peer) pause(err error, failed int) time.Duration {
 // judge records how it went, and logs what changed.
 func (p *peer) judge(err error, failed int) {
 	p.mu.Lock()
-	p.status.Err = ""
-	if err != nil {
-		p.status.Err = err.Error()
+	s, now := &p.status, time.Now()
+	since := s.Failing
+	if err == nil {
+		s.Err, s.Failing, s.Contact = "", time.Time{}, now
+	} else {
+		s.Err = err.Error()
+		if s.Failing.IsZero() {
+			s.Failing = now
+		}
 	}
 	pending := len(p.pending)
 	p.mu.Unlock()
@@ -226,164 +292,6 @@ func (p *peer) judge(err error, failed int) {
 	case err != nil && failed == 0:
 		p.log.Warn("registry peer does not answer", "pending", pending, "err", err)
 	case err == nil && failed > 0:
-		p.log.Info("registry peer answers again", "failed", failed)
-	}
-}
-
-// take is the next batch, and what it was made of.
-func (p *peer) take() (items []replicated, works map[leaseKey]work) {
-	works = map[leaseKey]work{}
-	weight := 0
-	for len(items) < peerBatchItems-1 && weight < peerBatchBytes { // an instance is two items at most
-		p.mu.Lock()
-		if len(p.order) == 0 {
-			p.order = nil
-			p.mu.Unlock()
-			return items, works
-		}
-		key := p.order[0]
-		p.order = p.order[1:]
-		w := p.pending[key]
-		delete(p.pending, key)
-		p.mu.Unlock()
-
-		added := p.r.changes(key, w)
-		items = append(items, added...)
-		if len(added) > 0 {
-			works[key] = w
-		}
-		for _, m := range added {
-			weight += 256
-			if m.action == doRegister {
-				weight += 1024 + size(m.info)
-			}
-		}
-	}
-	return items, works
-}
-
-// changes are what work stands for now.
-func (r *Registry) changes(key leaseKey, w work) (items []replicated) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	l := r.find(key)
-	if l == nil {
-		if w&workCancel == 0 {
-			return nil // it expired; its peers find out by themselves
-		}
-		m := replicated{action: doCancel, key: key}
-		if g := r.graveOf(key); g != nil {
-			m.dirty = g.dirty
-		}
-		return []replicated{m}
-	}
-	i := l.current()
-	m := replicated{action: doRegister, key: key, dirty: i.LastDirty, status: i.Status, info: i}
-	if w&(workRegister|workCancel) != 0 {
-		items = append(items, m)
-	}
-	if w&workStatus != 0 {
-		m.action = doNoStatus
-		if l.override != "" {
-			m.action = doStatus
-		}
-		items = append(items, m)
-	}
-	if len(items) == 0 {
-		m.action = doHeartbeat
-		items = append(items, m)
-	}
-	return items
-}
-
-// tell sends a batch and does what the answers ask for.
-func (p *peer) tell(ctx context.Context, items []replicated) error {
-	body := []byte(`{"replicationList":[`)
-	for n := range items {
-		if n > 0 {
-			body = append(body, ',')
-		}
-		body = items[n].append(body)
-	}
-	answers, err := p.send(ctx, append(body, `]}`...))
-	if err != nil {
-		return err
-	}
-	if len(answers) != len(items) {
-		return fmt.Errorf("answered %d of %d changes", len(answers), len(items))
-	}
-	refused := 0
-	for n, a := range answers {
-		if p.heed(&items[n], a) {
-			refused++
-		}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.status.Sent += int64(len(items))
-	p.status.Refused += int64(refused)
-	return nil
-}
-
-// heed does what the answer to a change asks for, and says whether the change was refused.
-func (p *peer) heed(m *replicated, a batchAnswer) (refused bool) {
-	switch {
-	case a.status/100 == 2:
-	case m.action == doHeartbeat && a.status == http.StatusNotFound:
-		w := workRegister
-		if overridden(m.info) > 0 {
-			w |= workStatus
-		}
-		p.add(m.key, w)
-	case a.status == http.StatusConflict && a.newer != nil:
-		if (leaseKey{a.newer.App, a.newer.ID}) == m.key {
-			p.adopt(a.newer)
-		}
-	case m.action == doRegister && a.status == http.StatusGone:
-		// Not known here, or overtaken by what came meanwhile: both are as they should be.
-		_ = p.r.cancelled(m.key, m.dirty, p.caller())
-	case a.status == http.StatusNotFound || a.status == http.StatusConflict || a.status == http.StatusGone:
-	default:
-		if ok, missed := p.r.warn.allow(time.Now()); ok {
-			p.log.Warn("peer refuses a change", "service", m.key.app, "instance", m.key.id, "action", m.action, "status", a.status, "not_logged", missed)
-		}
-		return true
-	}
-	return false
-}
-
-func (p *peer) caller() caller { return caller{name: p.client.String(), replica: true} }
-
-// orphans ends the leases that this registry has from others only, that nobody has renewed in time, and that no peer has any
-// more: peers that have been heard from lately all know that they are gone. Self-preservation does not keep those.
-func (r *Registry) orphans(now time.Time) {
-	has := map[leaseKey]bool{}
-	for _, p := range r.peers {
-		p.mu.Lock()
-		fresh := !p.status.Synced.IsZero() && p.status.Err == "" && now.Sub(p.status.Synced) <= 2*p.every
-		for key := range p.has {
-			has[key] = true
-		}
-		p.mu.Unlock()
-		if !fresh {
-			return
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var gone []leaseKey
-	for app, leases := range r.apps {
-		for id, l := range leases {
-			if key := (leaseKey{app, id}); !l.direct && !l.static && now.Sub(l.renewed) > l.duration && !has[key] {
-				gone = append(gone, key)
-			}
-		}
-	}
-	for _, key := range gone {
-		l := r.find(key)
-		r.bury(key, l, true)
-		r.remove(key, l)
-		r.expired.Add(1)
-		r.log.Info("instance expired", "service", l.inst.ServiceID(), "instance", key.id, "reason", "no peer has it")
+		p.log.Info("registry peer answers again", "failed", failed, "away_s", int(now.Sub(since).Seconds()))
 	}
 }

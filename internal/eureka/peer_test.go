@@ -92,13 +92,7 @@ func (s *server) runPeers(o ClientOptions, links ...*link) {
 	for _, l := range links {
 		urls = append(urls, l.url())
 	}
-	if err := s.ReplicateWith(urls, o); err != nil {
-		s.t.Fatal(err)
-	}
-	for _, p := range s.peers {
-		p.linger, p.retry, p.retryLast = time.Millisecond, time.Millisecond, 5*time.Millisecond
-	}
-	s.runUntilEnd()
+	s.runPeersAt(o, urls...)
 }
 
 func (s *server) runUntilEnd() {

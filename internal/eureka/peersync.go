@@ -69,6 +69,9 @@ func (p *peer) compare(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
+	if p.isSelf(p.client.Registry() == p.r.id) {
+		return nil
+	}
 	theirs := map[leaseKey]bool{}
 	refused := 0
 	for _, app := range whole.Apps {
@@ -80,15 +83,16 @@ func (p *peer) compare(ctx context.Context) error {
 				}
 				continue
 			}
-			p.settle(i)
+			p.settle(i, now)
 		}
 	}
 	for _, key := range p.r.missingIn(theirs, now) {
-		p.add(key, workRegister)
+		p.due(key, workRegister)
 	}
 	p.mu.Lock()
 	first := p.status.Compared == 0
-	p.status.Synced, p.status.Err = now, ""
+	p.status.Synced, p.status.Contact, p.status.Err, p.status.Failing = now, now, "", time.Time{}
+	p.status.Fairlead = p.counts()
 	p.status.Compared++
 	p.has = theirs
 	p.mu.Unlock()
@@ -99,25 +103,46 @@ func (p *peer) compare(ctx context.Context) error {
 	return nil
 }
 
+// isSelf notes whether the peer is this registry itself: then there is nothing to tell it, but its name may lead elsewhere later.
+func (p *peer) isSelf(self bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if self != p.status.Self {
+		p.log.Info("registry peer is this registry itself, and left out", "self", self)
+	}
+	if p.status.Self = self; self {
+		clear(p.pending)
+		p.order, p.has, p.status.Synced = nil, nil, time.Now()
+	}
+	return self
+}
+
 // settle makes this registry and the peer agree on an instance that the peer has.
-func (p *peer) settle(i *Instance) {
+func (p *peer) settle(i *Instance, now time.Time) {
 	key := leaseKey{i.App, i.ID}
 	p.r.mu.Lock()
 	l, g := p.r.find(key), p.r.graveOf(key)
 	var ours *Instance
 	if l != nil {
+		if heard := lastHeard(i, now); !l.static && heard.After(l.renewed) {
+			l.renewed = heard // by a peer that cannot tell this one, or by a way that this one does not see
+		}
 		ours = l.current()
 	}
 	p.r.mu.Unlock()
 	switch {
 	case ours == nil && g != nil && !g.expired && i.LastDirty <= g.dirty:
-		p.add(key, workCancel)
+		p.due(key, workCancel)
 	case ours == nil && g != nil && g.expired && i.LastDirty <= g.dirty && i.Lease.LastRenewal <= g.heard:
 		// It expired here, and nobody has heard from it since.
 	case ours == nil:
 		p.adopt(i)
 	case l.static:
-		p.add(key, workHeartbeat) // nobody else renews it
+		p.due(key, workHeartbeat) // nobody else renews it
+	case i.LastDirty == ours.LastDirty && later(i, ours) != 0 && !p.counts():
+		// A change made there does not count, and one made here does: so it was made there. That it was taken counts.
+		i.LastDirty++
+		p.adopt(i)
 	case later(i, ours) > 0:
 		p.adopt(i)
 	case later(i, ours) < 0:
@@ -125,37 +150,37 @@ func (p *peer) settle(i *Instance) {
 		if i.Overridden != ours.Overridden {
 			w |= workStatus
 		}
-		p.add(key, w)
+		p.due(key, w)
 	}
 }
 
-// adopt takes an instance as the peer has it, with the time that its lease has left.
+// counts says whether the peer counts in lastDirtyTimestamp what others change of an instance. Netflix's servers do not.
+func (p *peer) counts() bool { return p.client.Registry() != "" }
+
+// adopt takes an instance as the peer has it, with the time that its lease has left; all of it where the peer still has an
+// instance that is overdue: it has a reason, as self-preservation or a restart.
 func (p *peer) adopt(i *Instance) {
 	if err := p.r.acceptable(i, p.client); err != nil {
 		return // compare has logged it
 	}
+	now := time.Now()
 	by := p.caller()
-	by.renewed = leaseBegin(i, time.Now())
+	by.renewed = lastHeard(i, now)
+	if now.Sub(by.renewed) > time.Duration(min(i.Lease.Duration, maxSeconds))*time.Second {
+		by.since = now
+	}
 	if err := p.r.register(i, by); err != nil {
 		p.log.Debug("instance of a peer not taken", "service", i.ServiceID(), "instance", i.ID, "err", err)
 	}
 }
 
-// leaseBegin is when a peer's instance was last heard of, as far as that is believed: not in the future, as Netflix's servers
-// have it, and not longer ago than one lease.
-func leaseBegin(i *Instance, now time.Time) time.Time {
-	duration := time.Duration(min(i.Lease.Duration, maxSeconds)) * time.Second
-	if duration <= 0 {
-		duration = 90 * time.Second
+// lastHeard is when a peer's instance was last heard of, as far as that is believed: not in the future, as Netflix's servers
+// have it.
+func lastHeard(i *Instance, now time.Time) time.Time {
+	if heard := time.UnixMilli(i.Lease.LastRenewal); heard.Before(now) {
+		return heard
 	}
-	heard := time.UnixMilli(i.Lease.LastRenewal)
-	switch {
-	case heard.After(now):
-		return now
-	case now.Sub(heard) > duration:
-		return now.Add(-duration)
-	}
-	return heard
+	return now
 }
 
 // acceptable holds a peer's instance to what is asked of those that register here.
@@ -186,10 +211,48 @@ func (r *Registry) missingIn(theirs map[leaseKey]bool, now time.Time) (keys []le
 	for app, leases := range r.apps {
 		for id, l := range leases {
 			key := leaseKey{app, id}
-			if !theirs[key] && (l.static || l.direct && now.Sub(l.renewed) <= l.duration) {
+			if !theirs[key] && (l.static || l.direct && now.Sub(l.begin()) <= l.duration) {
 				keys = append(keys, key)
 			}
 		}
 	}
 	return keys
+}
+
+// orphans ends the leases that this registry has from others only, that nobody has renewed in time, and that no peer has any
+// more: peers that have been heard from lately all know that they are gone. Self-preservation does not keep those.
+func (r *Registry) orphans(now time.Time) {
+	has, alone := map[leaseKey]bool{}, true
+	for _, p := range r.peers {
+		p.mu.Lock()
+		alone = alone && p.status.Self
+		fresh := p.status.Self || !p.status.Synced.IsZero() && p.status.Err == "" && now.Sub(p.status.Synced) <= 2*p.every
+		for key := range p.has {
+			has[key] = true
+		}
+		p.mu.Unlock()
+		if !fresh {
+			return
+		}
+	}
+	if alone {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var gone []leaseKey
+	for app, leases := range r.apps {
+		for id, l := range leases {
+			if key := (leaseKey{app, id}); !l.direct && !l.static && now.Sub(l.begin()) > l.duration && !has[key] {
+				gone = append(gone, key)
+			}
+		}
+	}
+	for _, key := range gone {
+		l := r.find(key)
+		r.bury(key, l, true)
+		r.remove(key, l)
+		r.expired.Add(1)
+		r.log.Info("instance expired", "service", l.inst.ServiceID(), "instance", key.id, "reason", "no peer has it")
+	}
 }

@@ -3,6 +3,7 @@ package eureka
 import (
 	"container/list"
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -28,6 +29,7 @@ type Registry struct {
 	Programmed func(ctx context.Context, generation uint64)
 
 	cfg        Config // constant
+	id         string // constant; tells this registry from all others
 	log        *slog.Logger
 	cross      *http.CrossOriginProtection // constant
 	started    time.Time                   // constant
@@ -88,7 +90,8 @@ type leaseKey struct{ app, id string }
 type lease struct {
 	inst     *Instance
 	duration time.Duration
-	renewed  time.Time
+	renewed  time.Time // when the instance was last heard of, here or at a peer
+	since    time.Time // the lease runs from here where that is later: a snapshot or a peer has brought it back
 	override Status // empty: none
 	owner    string // who registered it
 	static   bool   // of a static definition
@@ -108,6 +111,7 @@ type change struct {
 func NewRegistry(cfg Config, log *slog.Logger) *Registry {
 	return &Registry{
 		cfg:      cfg,
+		id:       rand.Text(),
 		log:      log,
 		cross:    http.NewCrossOriginProtection(),
 		started:  time.Now(),
@@ -204,6 +208,14 @@ func (r *Registry) snapshot() *view {
 	v := newView(instances, changes, r.version)
 	r.view.Store(v)
 	return v
+}
+
+// begin is when the lease began to run.
+func (l *lease) begin() time.Time {
+	if l.since.After(l.renewed) {
+		return l.since
+	}
+	return l.renewed
 }
 
 // current is the instance with the time of its last heartbeat.

@@ -93,7 +93,7 @@ func (c *call) batch() {
 func (c *call) replicated(o object) (status int, newer *Instance) {
 	var r jsonReader
 	key := leaseKey{strings.ToUpper(r.name(o, "appName")), r.name(o, "id")}
-	dirty := r.number(o, "lastDirtyTimestamp")
+	dirty := min(r.number(o, "lastDirtyTimestamp"), maxDirty)
 	state := ParseStatus(r.name(o, "status"))
 	action := r.name(o, "action")
 	status = http.StatusOK

@@ -43,6 +43,9 @@ type snapshotHead struct {
 
 	// Order are the ids of an application that has several, in the order in which they registered UP.
 	Order map[string][]string `json:"order"`
+
+	// Ended are the leases of which a registry with peers remembers that they have ended, the oldest first.
+	Ended []ended `json:"ended,omitempty"`
 }
 
 // Restore takes back what the file at path holds, if there is one, and has Run keep that file. Each lease starts anew; none
@@ -76,7 +79,10 @@ func (r *Registry) takeBack(head snapshotHead, apps *Applications, now time.Time
 		leases := map[string]*lease{}
 		for _, i := range app.Instances {
 			key := leaseKey{i.App, i.ID}
-			l := &lease{inst: i, owner: head.Owners[i.App], renewed: now, weight: size(i), duration: time.Duration(i.Lease.Duration) * time.Second}
+			l := &lease{
+				inst: i, owner: head.Owners[i.App], renewed: lastHeard(i, now), since: now, weight: size(i),
+				duration: time.Duration(i.Lease.Duration) * time.Second,
+			}
 			if r.unfit(i) != nil || r.find(key) != nil || r.room(nil, l.weight) != nil {
 				refused++
 				continue
@@ -102,6 +108,7 @@ func (r *Registry) takeBack(head snapshotHead, apps *Applications, now time.Time
 			r.publish(leaseKey{l.inst.App, l.inst.ID}, nil, l.inst)
 		}
 	}
+	r.takeBackEnds(head.Ended, now)
 	return taken, refused
 }
 
@@ -147,6 +154,8 @@ func readSnapshot(path string) (head snapshotHead, apps *Applications, err error
 			return d.Decode(&head.Owners)
 		case "order":
 			return d.Decode(&head.Order)
+		case "ended":
+			return d.Decode(&head.Ended)
 		case "applications":
 			return members(d, false, func(key string) error { return r.member(d, key) })
 		}
@@ -276,6 +285,7 @@ func (r *Registry) writeSnapshot(w io.Writer) error {
 func (r *Registry) lasting(head *snapshotHead) (apps []Application) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	head.Ended = r.ends()
 	for _, name := range slices.Sorted(maps.Keys(r.apps)) {
 		app := Application{Name: name}
 		for _, l := range r.apps[name] {
