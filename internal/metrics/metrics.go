@@ -93,6 +93,7 @@ var (
 	epSessions = gauge("endpoint_sessions", "WebSocket sessions that are open, by endpoint.", "service", "endpoint")
 	epTotal    = counter("endpoint_sessions_total", "WebSocket sessions that were given to an endpoint, moves included.", "service", "endpoint")
 	epUp       = gauge("endpoint_up", "Whether an endpoint takes new sessions and requests.", "service", "endpoint")
+	epEjected  = counter("endpoint_ejections_total", "How often an endpoint was ejected because of what it did to requests.", "service", "endpoint")
 	epProbes   = counter("endpoint_probes_total", "Active probes of an endpoint.", "service", "endpoint", "result")
 
 	instances  = gauge("registry_instances", "Instances in the embedded registry.")
@@ -199,12 +200,13 @@ func (r reader) endpoints(o output) {
 		}
 		told[k] = true
 		up := 0.0
-		if e.Healthy() && !e.Leaving() {
+		if e.Takes() {
 			up = 1
 		}
 		o.tell(epUp, up, k.service, k.endpoint)
 		o.tell(epSessions, float64(e.Sessions()), k.service, k.endpoint)
 		o.tell(epTotal, float64(e.Total()), k.service, k.endpoint)
+		o.tell(epEjected, float64(e.Ejection().Times), k.service, k.endpoint)
 		if h := e.Health(); h.Probes > 0 {
 			o.tell(epProbes, float64(h.Probes-h.Failed), k.service, k.endpoint, "passed")
 			o.tell(epProbes, float64(h.Failed), k.service, k.endpoint, "failed")
@@ -226,8 +228,12 @@ func (o output) registry(st eureka.Stats) {
 		name string
 		n    int64
 	}{
-		{"register", st.Registrations}, {"renew", st.Heartbeats}, {"cancel", st.Cancels}, {"expire", st.Expired},
-		{"status", st.StatusChanges}, {"read", st.Reads},
+		{"register", st.Registrations},
+		{"renew", st.Heartbeats},
+		{"cancel", st.Cancels},
+		{"expire", st.Expired},
+		{"status", st.StatusChanges},
+		{"read", st.Reads},
 	} {
 		o.tell(operations, float64(op.n), op.name)
 	}

@@ -19,7 +19,8 @@ func sources() Sources {
 	times := proxy.HistogramCounts{Bounds: []time.Duration{time.Second, time.Minute}, Counts: []uint64{1, 2}, Total: 3, Sum: 90 * time.Second}
 	pool := upstream.NewPool()
 	pool.Service("chat", []upstream.Spec{
-		{ID: "host:chat:1", Scheme: "http", Host: "127.0.0.1", Port: 1}, {ID: "host:chat:1", Scheme: "http", Host: "127.0.0.1", Port: 2},
+		{ID: "host:chat:1", Scheme: "http", Host: "127.0.0.1", Port: 1},
+		{ID: "host:chat:1", Scheme: "http", Host: "127.0.0.1", Port: 2},
 		{ID: "not \xff text", Scheme: "http", Host: "127.0.0.1", Port: 3},
 	})
 	return Sources{
@@ -76,6 +77,7 @@ fairlead_session_moves_failed_total{route="chat/ws/v1"} 1
 fairlead_session_messages_uncertain_total{route="chat/ws/v1"} 6
 fairlead_carried_bytes_total{direction="in",route="TCPRoute/default/db/0"} 10
 fairlead_endpoint_up{endpoint="host:chat:1",service="chat"} 1
+fairlead_endpoint_ejections_total{endpoint="host:chat:1",service="chat"} 0
 fairlead_registry_instances 3
 fairlead_registry_operations_total{operation="renew"} 4
 fairlead_registry_self_preservation 1
