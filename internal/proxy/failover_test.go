@@ -153,7 +153,7 @@ func TestNobodyTakesOver(t *testing.T) {
 		reason string
 	}{
 		"off":              {func(p *route.Policy) { p.WebSocket.Failover = route.FailoverOff }, "", nil, 1011, reasonLost},
-		"auto, Engine.IO":  {func(*route.Policy) {}, "?EIO=4&transport=websocket", nil, 1011, reasonLost},
+		"auto, Engine.IO":  {func(*route.Policy) {}, "?EIO=4&transport=websocket", nil, 1012, reasonLost},
 		"auto":             {soon, "", nil, 1012, reasonNoOther},
 		"1012":             {soon, "", restarting(1012), 1012, "back soon"},
 		"1012, off":        {func(p *route.Policy) { p.WebSocket.Failover = route.FailoverOff }, "", restarting(1012), 1012, "back soon"},
@@ -304,7 +304,7 @@ func TestBrake(t *testing.T) {
 		if i < badEnds {
 			p.end(4001)
 			g.log.next(t)
-		} else if reason := p.end(ws.StatusInternalError); reason != reasonLost {
+		} else if reason := p.end(ws.StatusServiceRestart); reason != reasonLost {
 			t.Errorf("reason %q", reason)
 		}
 	}

@@ -87,6 +87,8 @@ func (ss *Session) farewell(loss *relay.Loss) relay.Verdict {
 		v.Reason = reasonNoOther
 	case may:
 		v.Reason = reasonWithin
+	case ss.policy.returns: // for graphql-ws and others 1011 is final
+		v.Reason = reasonLost
 	default:
 		v.Code, v.Reason = websocket.Internal, reasonLost
 	}
@@ -104,7 +106,7 @@ func (ss *Session) mayMove(loss *relay.Loss, v *relay.Verdict) bool {
 	case (loss.Cause == causeUnhealthy || loss.Cause == relay.CausePong) && p.moving.OnUnhealthy == route.CloseAll:
 		return false
 	case p.auto && !loss.Planned && ss.owner.moverOf(ss.endpoint.Load().Service()).braked():
-		v.Code, v.Reason = websocket.Internal, reasonLost
+		v.Reason = reasonLost
 		return false
 	case m == nil || m.at.IsZero() || loss.Planned:
 		return true

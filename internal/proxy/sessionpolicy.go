@@ -14,6 +14,7 @@ type sessionPolicy struct {
 	moving   route.Moving
 	failover route.Failover // of this session: reconnect, replay or off
 	auto     bool           // and that because the route says auto
+	returns  bool           // the route has failover: where this session cannot move, its client is to come again
 	balance  upstream.Balance
 	keyed    bool          // a key of the client chooses its endpoint: nothing is to be levelled
 	connect  time.Duration // timeouts.connect
@@ -44,7 +45,8 @@ func (s *Server) findPolicy(p *route.Policy, failover route.Failover) *sessionPo
 			MaxMessage: l.MaxMessage, MaxFrame: l.MaxFrame, Idle: l.Idle, IdleMessages: l.IdleMessages, MaxAge: l.MaxAge,
 			Ping: l.Ping, Pong: l.Pong, CloseTimeout: l.CloseTimeout,
 		},
-		moving: p.Moving(), failover: failover, balance: p.Balance(true), keyed: p.LoadBalancing == upstream.Hash, connect: t.Connect, attempt: t.Handshake,
+		moving: p.Moving(), failover: failover, returns: p.WebSocket.Failover.On(), balance: p.Balance(true),
+		keyed: p.LoadBalancing == upstream.Hash, connect: t.Connect, attempt: t.Handshake,
 	}
 	if failover != route.FailoverOff {
 		v.auto = p.WebSocket.Failover == route.FailoverAuto

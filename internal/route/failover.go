@@ -38,6 +38,9 @@ func (p *Policy) Moving() Moving {
 	return m
 }
 
+// On tells that sessions are to outlive their endpoint, if they can.
+func (f Failover) On() bool { return f != "" && f != FailoverOff }
+
 // FailoverOf is what Failover comes to for a session with that raw query, with or without its "?", and that agreed subprotocol:
 // FailoverReconnect, FailoverReplay or FailoverOff. A service that agreed on a subprotocol, and Engine.IO's transports (their query
 // has EIO, or sid), keep state for a session that another endpoint would not know.
