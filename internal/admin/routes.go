@@ -68,6 +68,8 @@ type webSocketView struct {
 	MaxDuration    string               `json:"maxDuration,omitempty"`
 	MaxMessageSize string               `json:"maxMessageSize,omitempty"`
 	MaxFrameSize   string               `json:"maxFrameSize,omitempty"`
+	MessageRate    string               `json:"messageRate,omitempty"`
+	MessageBurst   int                  `json:"messageBurst,omitempty"`
 	PingInterval   string               `json:"pingInterval,omitempty"`
 	PongTimeout    string               `json:"pongTimeout,omitempty"`
 	AllowedOrigins []string             `json:"allowedOrigins"`
@@ -93,6 +95,9 @@ func viewPolicy(p *route.Policy) policyView {
 			PingInterval: set(l.Ping), PongTimeout: set(l.Pong), AllowedOrigins: ws.AllowedOrigins, MaxSessions: ws.MaxSessions,
 			PerClient: ws.MaxSessionsPerClient, Failover: ws.Failover, Drain: m.Drain, OnUnhealthy: m.OnUnhealthy, Rebalance: m.Rebalance,
 		},
+	}
+	if ws.MessageRate > 0 {
+		v.WebSocket.MessageRate, v.WebSocket.MessageBurst = ws.MessageRate.String(), l.MessageBurst
 	}
 	if ws.Failover != route.FailoverOff {
 		v.WebSocket.Buffer, v.WebSocket.Timeout = bytes(m.FailoverBuffer), m.FailoverTimeout.String()

@@ -129,6 +129,7 @@ func routeFields(spec *v1alpha1.RoutePolicySpec) []said {
 		{"maxMessageSize", string(w.MaxMessageSize)},
 		{"maxFrameSize", string(w.MaxFrameSize)},
 		{"messageRate", string(w.MessageRate)},
+		{"messageBurst", number(w.MessageBurst)},
 		{"maxSessions", number(w.MaxSessions)},
 		{"maxSessionsPerClient", number(w.MaxSessionsPerClient)},
 	} {

@@ -17,7 +17,7 @@ func (s *Session) admit(x *side) bool {
 		s.shut(websocket.TooBig, CauseTooBig, CauseTooBig, websocket.GoingAway)
 		return false
 	}
-	return true
+	return !s.toldTooOften(x)
 }
 
 // control reads the control frame of x that lies whole in frame, and decides whether it goes to the peer.

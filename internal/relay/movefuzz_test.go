@@ -38,6 +38,9 @@ func moves(t *testing.T, seed uint64, steps []byte) {
 	if rng.IntN(3) == 0 {
 		p.Ping = time.Second
 	}
+	if seed%5 == 4 {
+		p.Rate = relay.Rate{Every: 50 * time.Millisecond, Burst: 1 + int(seed%16)}
+	}
 	w := newWorld(t, p, conversation(rng, 30, []int{20, 400}[rng.IntN(2)]), []int{50, 1000, 1 << 20}[rng.IntN(3)], rng.IntN(3) > 0)
 	w.stay = rng.IntN(2) == 0
 	for ; len(steps) >= 2; steps = steps[2:] {

@@ -23,6 +23,7 @@ type Side struct {
 type Policy struct {
 	MaxMessage int64 // payload of a message in bytes, as its frame headers announce it; 0: no limit
 	MaxFrame   int64 // payload of a frame in bytes; 0: no limit
+	Rate       Rate  // of the client's messages
 
 	// Idle ends a session in which neither peer has sent a frame for so long; 0: never. The gateway's own Pings and
 	// their answers are no life.
@@ -104,6 +105,7 @@ const (
 	CauseIdle       = "idle timeout"
 	CauseMaxAge     = "maximum duration"
 	CauseTooBig     = "message too big"
+	CauseRate       = "message rate exceeded"
 	CauseProtocol   = "protocol error"
 	CauseSlow       = "slow reader"
 	CauseHeld       = "slow reader, memory short" // the loop held too much, and nobody owed it more

@@ -143,6 +143,9 @@ func (s *Session) Stats(into *Stats) {
 func (s *Session) begin() {
 	now := s.now()
 	s.begun, s.life, s.stale = uint32(now/begunUnit), now, true
+	if s.policy.Rate.Every > 0 {
+		s.rested()
+	}
 	s.client.lastRead.Store(int64(now))
 	s.up.lastRead.Store(int64(now))
 	if every := s.policy.Ping; every > 0 {
@@ -175,6 +178,9 @@ func (x *side) Ready(_ *loop.Loop, ev loop.Events) {
 		return
 	}
 	if ev&loop.Readable != 0 {
+		if s.policy.Rate.Every > 0 && x == &s.client && !x.has(flagReadable) {
+			s.rested()
+		}
 		x.set(flagReadable)
 	}
 	if ev&loop.Writable != 0 {

@@ -41,6 +41,7 @@ const (
 	flagWantPong // its Ping is to be answered for an upstream that is gone
 
 	flagHold // its messages go to the peer whole: see hold.go
+	flagDue  // of the client: it has said what the rate does not forget yet, or may have
 )
 
 // coldFlags are those of an open session for which something is kept in the cold part.
@@ -62,6 +63,7 @@ type cold struct {
 	client, up coldSide
 	debt       loop.Debt     // what waits
 	deadline   time.Duration // of the end, in phase closing
+	due        time.Duration // with flagDue: of the client's next message, if all came at the rate
 	result     Result
 }
 
@@ -105,7 +107,7 @@ func (x *side) cold() *coldSide {
 
 // cool gives the cold part back if nothing is in it.
 func (s *Session) cool() {
-	if s.phase == open && s.held() == 0 && !s.any(coldFlags) {
+	if s.phase == open && s.held() == 0 && !s.any(coldFlags) && s.forgiven() {
 		s.freeze()
 	}
 }

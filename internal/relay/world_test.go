@@ -473,6 +473,7 @@ func (w *world) law() *view {
 	if w.result != nil && !r.cur.AtFrame() && !w.client.aborted && w.client.end == nil {
 		t.Fatalf("the client was left inside a frame without a reset: %+v", w.result)
 	}
+	w.rateLaw()
 	seen := map[int]int{}
 	for _, b := range w.all {
 		for i, n := range b.got {

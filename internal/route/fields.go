@@ -3,6 +3,7 @@ package route
 import (
 	"encoding"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +47,8 @@ var fields = []field{
 	duration("websocket.maxDuration", func(p *Policy) *time.Duration { return &p.WebSocket.MaxDuration }, true, shorter),
 	size("websocket.maxMessageSize", func(p *Policy) *unit.Size { return &p.WebSocket.MaxMessageSize }),
 	size("websocket.maxFrameSize", func(p *Policy) *unit.Size { return &p.WebSocket.MaxFrameSize }),
+	rate("websocket.messageRate", func(p *Policy) *unit.Rate { return &p.WebSocket.MessageRate }),
+	messageBurst(),
 	duration("websocket.pingInterval", func(p *Policy) *time.Duration { return &p.WebSocket.PingInterval }, true, nil),
 	duration("websocket.pongTimeout", func(p *Policy) *time.Duration { return &p.WebSocket.PongTimeout }, false, nil),
 	origins("websocket.allowedOrigins", func(p *Policy) *[]string { return &p.WebSocket.AllowedOrigins }),
@@ -75,7 +78,7 @@ var fields = []field{
 }
 
 // laterFields are fields that a later version will have, or trees of such fields.
-var laterFields = []string{"websocket.messageRate", "retries"}
+var laterFields = []string{"retries"}
 
 // maxFailoverBuffer bounds what one session may keep for a move, in bytes: registered metadata may ask for it.
 const maxFailoverBuffer = 16 << 20
@@ -269,6 +272,35 @@ func bounded(f field, get func(*Policy) int64) field {
 			return fmt.Errorf("%q: want more than 0", value)
 		}
 		return nil
+	}
+	return f
+}
+
+func rate(name string, at func(*Policy) *unit.Rate) field {
+	f := newField(name, at, unit.ParseRate, func(a, b unit.Rate) unit.Rate { return min(a, b) })
+	return bounded(f, func(p *Policy) int64 { return int64(math.Ceil(float64(*at(p)))) })
+}
+
+// maxMessageBurst bounds websocket.messageBurst.
+const maxMessageBurst = 1_000_000
+
+// messageBurst makes the field of that name. What an operator says of the rate bounds the burst, too.
+func messageBurst() field {
+	f := count("websocket.messageBurst", func(p *Policy) *int { return &p.WebSocket.MessageBurst })
+	positive := f.check
+	f.check = func(p *Policy) error {
+		if n := p.WebSocket.MessageBurst; n > maxMessageBurst {
+			return fmt.Errorf("%d: want %d at most", n, maxMessageBurst)
+		}
+		return positive(p)
+	}
+	f.guard = func(p, operator *Policy) bool {
+		bound := operator.WebSocket.messageBurst()
+		if bound == 0 || p.WebSocket.MessageBurst <= bound {
+			return false
+		}
+		p.WebSocket.MessageBurst = bound
+		return true
 	}
 	return f
 }

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"math"
 	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/unit"
@@ -129,8 +130,14 @@ type WebSocket struct {
 	// rate) or off. Default off; POST /application/services/{id}/rebalance does it once.
 	Rebalance Rebalance `yaml:"rebalance"`
 
-	// MessageRate is not available in this version.
-	MessageRate Unavailable `yaml:"messageRate"`
+	// MessageRate bounds the messages of a client in one session: a whole number per second, minute or hour, as 100/s, 600/m or
+	// 50/h. Above it the session ends with 1008. Ping, Pong and fragments do not count. A client that the gateway did not read, because its
+	// service is slow or another endpoint was looked for, may say then what it could have said meanwhile. Default none.
+	MessageRate unit.Rate `yaml:"messageRate"`
+
+	// MessageBurst is how many messages of a client may come at once before MessageRate ends the session. At most a million.
+	// Default: the messages of one second at that rate, one at least.
+	MessageBurst int `yaml:"messageBurst"`
 }
 
 // Timeouts are the deadlines of a route. None of them cuts an open WebSocket.
@@ -220,6 +227,9 @@ func (p *Policy) Balance(websocket bool) upstream.Balance {
 type Limits struct {
 	MaxMessage, MaxFrame int64 // bytes
 
+	MessageEvery time.Duration // between two messages of a client at MessageRate
+	MessageBurst int           // set with MessageEvery
+
 	Idle         time.Duration
 	IdleMessages bool // only data messages are life
 	MaxAge       time.Duration
@@ -242,10 +252,24 @@ func (p *Policy) Limits() Limits {
 	if ws.IdleTimeout == 0 {
 		l.Idle = defaultIdleTimeout
 	}
+	if ws.MessageRate > 0 {
+		l.MessageEvery, l.MessageBurst = max(ws.MessageRate.Interval(), 1), ws.messageBurst()
+	}
 	if l.Ping > 0 {
 		l.Pong = positive(ws.PongTimeout, min(2*l.Ping, maxPongTimeout))
 	}
 	return l
+}
+
+// messageBurst is MessageBurst, or what MessageRate means for it; 0: neither is said.
+func (w *WebSocket) messageBurst() int {
+	switch {
+	case w.MessageBurst > 0:
+		return w.MessageBurst
+	case w.MessageRate > 0:
+		return min(int(math.Ceil(max(float64(w.MessageRate), 1))), maxMessageBurst)
+	}
+	return 0
 }
 
 // Effective returns the deadlines as they hold: Connect and Handshake are always set, zero in

@@ -26,6 +26,8 @@ var everyField = []struct {
 	{"websocket.maxDuration", "12h", Policy{WebSocket: WebSocket{MaxDuration: 12 * time.Hour}}},
 	{"websocket.maxMessageSize", "1MiB", Policy{WebSocket: WebSocket{MaxMessageSize: 1 << 20}}},
 	{"websocket.maxFrameSize", "64KiB", Policy{WebSocket: WebSocket{MaxFrameSize: 64 << 10}}},
+	{"websocket.messageRate", "600/m", Policy{WebSocket: WebSocket{MessageRate: 10}}},
+	{"websocket.messageBurst", "50", Policy{WebSocket: WebSocket{MessageBurst: 50}}},
 	{"websocket.pingInterval", "20s", Policy{WebSocket: WebSocket{PingInterval: 20 * time.Second}}},
 	{"websocket.pongTimeout", "3s", Policy{WebSocket: WebSocket{PongTimeout: 3 * time.Second}}},
 	{"websocket.allowedOrigins", "https://a.test, https://b.test:8443", Policy{WebSocket: WebSocket{AllowedOrigins: []string{"https://a.test", "https://b.test:8443"}}}},
@@ -140,7 +142,10 @@ func TestSetErrors(t *testing.T) {
 		{"websocket.failoverTimeout", "off", "duration"},
 		{"websocket.drainWindow", "0", "more than 0, or off"},
 		{"websocket.maxSessionsPerClient", "-1", "more than 0"},
-		{"websocket.messageRate", "10/s", "not available in this version"},
+		{"websocket.messageRate", "10/d", "100/s"},
+		{"websocket.messageRate", "0/s", "more than 0"},
+		{"websocket.messageBurst", "0", "more than 0"},
+		{"websocket.messageBurst", "1000001", "1000000 at most"},
 		{"retries", "3", "not available in this version"},
 		{"retries.attempts", "3", "not available in this version"},
 		{"loadBalancing", "sticky", "not available in this version"},
@@ -197,6 +202,11 @@ func TestRegisterMayTightenOnly(t *testing.T) {
 		{"websocket.maxFrameSize", "1KiB", "1MiB", "1KiB", true},
 		{"websocket.maxSessions", "10", "11", "10", true},
 		{"websocket.maxSessions", "10", "9", "9", false},
+		{"websocket.messageRate", "100/s", "6001/m", "100/s", true},
+		{"websocket.messageRate", "100/s", "50/h", "50/h", false},
+		{"websocket.messageRate", "", "1000/s", "1000/s", false},
+		{"websocket.messageBurst", "10", "11", "10", true},
+		{"websocket.messageBurst", "10", "9", "9", false},
 		{"timeouts.response", "60s", "off", "60s", true},
 		{"timeouts.connect", "1s", "2s", "1s", true},
 		{"encodedPath", "no-slashes", "any", "no-slashes", true},
@@ -266,6 +276,36 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+func TestMessageRate(t *testing.T) {
+	for _, tt := range []struct {
+		rate  unit.Rate
+		burst int
+		every time.Duration
+		want  int
+	}{
+		{0, 100, 0, 0},
+		{100, 0, 10 * time.Millisecond, 100},
+		{100, 1, 10 * time.Millisecond, 1},
+		{2.5, 0, 400 * time.Millisecond, 3},
+		{1. / 60, 0, time.Minute, 1},
+		{4e9, 0, 1, 1_000_000},
+	} {
+		l := (&Policy{WebSocket: WebSocket{MessageRate: tt.rate, MessageBurst: tt.burst}}).Limits()
+		if l.MessageEvery != tt.every || l.MessageBurst != tt.want {
+			t.Errorf("%v, burst %d: %d every %v, want %d every %v", tt.rate, tt.burst, l.MessageBurst, l.MessageEvery, tt.want, tt.every)
+		}
+	}
+
+	// An operator's rate bounds the burst that is registered, said or not.
+	operator := Policy{WebSocket: WebSocket{MessageRate: 100}}
+	for asked, want := range map[int]int{1000: 100, 100: 100, 7: 7, 0: 50} {
+		got, eased := operator.Register(Policy{WebSocket: WebSocket{MessageRate: 50, MessageBurst: asked}}, operator)
+		if n := got.Limits().MessageBurst; n != want || (len(eased) > 0) != (asked > 100) {
+			t.Errorf("asked for %d at once: %d, eased %v; want %d", asked, n, eased, want)
+		}
+	}
+}
+
 func TestTimeoutsEffective(t *testing.T) {
 	if got, want := (Timeouts{}).Effective(), (Timeouts{Connect: 5 * time.Second, Handshake: 30 * time.Second}); got != want {
 		t.Errorf("nothing said: %+v, want %+v", got, want)
@@ -327,7 +367,9 @@ timeouts: {response: -1s}
 
 	for text, want := range map[string]string{
 		"auth: token":                              "none or basic",
-		"websocket: {messageRate: 10/s}":           "not available in this version",
+		"websocket: {messageRate: 10/d}":           "100/s",
+		"websocket: {messageRate: -1}":             "whole number",
+		"websocket: {messageBurst: 1000001}":       "websocket.messageBurst",
 		"websocket: {failoverBuffer: 32MiB}":       "websocket.failoverBuffer",
 		"retries: {attempts: 3}":                   "not available in this version",
 		"loadBalancing: sticky":                    "not available in this version",

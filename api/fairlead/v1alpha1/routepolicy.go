@@ -191,10 +191,18 @@ type WebSocketPolicy struct {
 	// +optional
 	MaxFrameSize Size `json:"maxFrameSize,omitempty"`
 
-	// MessageRate bounds the messages of a client. Default none.
+	// MessageRate bounds the messages of a client in one session; above it that ends with 1008. Default none.
 	//
 	// +optional
 	MessageRate Rate `json:"messageRate,omitempty"`
+
+	// MessageBurst is how many messages of a client may come at once before messageRate ends the session. Default: the messages of one
+	// second at that rate, one at least.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	MessageBurst *int32 `json:"messageBurst,omitempty"`
 
 	// MaxSessions bounds the live sessions of a route. Default none.
 	//

@@ -20,9 +20,9 @@ export function connect(say, base, transport) {
       say(answer);
       setTimeout(count, 20);
     });
-    socket.io.engine.once('upgrade', ({ name }) => say('upgraded to', name));
     count();
   });
+  socket.io.on('open', () => socket.io.engine.once('upgrade', ({ name }) => say('upgraded to', name)));
   socket.on('disconnect', (reason, details) => say('closed', details?.context?.code, details?.context?.reason));
   socket.io.on('reconnect_attempt', (attempt) => say('attempt', attempt));
   socket.on('connect_error', (error) => say('not connected:', error.message));
