@@ -23,13 +23,21 @@ type socket struct {
 	told   bool // Readable was told, and Read has not said ErrAgain since
 	full   bool // a write has found no room: Writable is owed
 	drain  bool // the kernel has more than bytes to say (an end, an error): only EAGAIN or that ends a read
-	fin    bool // what it has to say behind the bytes is FIN
-	eof    bool // and these have been read
+	fin    fin
 	broken bool // it could not be registered
 	last   bool // WriteLast has left bytes with the kernel that go with the end
 	closed bool
 	age    age
 }
+
+// A fin is what is known of the peer's FIN.
+type fin uint8
+
+const (
+	noFIN   fin = iota
+	hasFIN      // what the kernel has to say behind the bytes is FIN
+	readFIN     // and these have been read
+)
 
 // attach is Attach where l polls; nil if c is to be pumped.
 func (l *Loop) attach(c net.Conn) Stream {
@@ -103,7 +111,13 @@ func (s *socket) occur(events uint32) {
 	)
 	if events&(readable&^unix.EPOLLIN) != 0 {
 		s.drain = true
-		s.fin = events&unix.EPOLLRDHUP != 0 && events&(unix.EPOLLPRI|unix.EPOLLERR) == 0
+		switch {
+		case s.fin == readFIN:
+		case events&unix.EPOLLRDHUP != 0 && events&(unix.EPOLLPRI|unix.EPOLLERR) == 0:
+			s.fin = hasFIN
+		default:
+			s.fin = noFIN
+		}
 	}
 	var ev Events
 	if events&writable != 0 && s.full {
@@ -150,13 +164,15 @@ func (s *socket) receive(p []byte) (n int, more bool, err error) {
 	if s.broken {
 		return 0, true, &net.OpError{Op: "read", Net: "tcp", Err: unix.ENOSPC}
 	}
-	if s.eof {
+	if s.fin == readFIN {
 		return 0, true, io.EOF
 	}
 	got, errno := rawRead(s.fd, p)
 	switch {
 	case got > 0:
-		s.eof = s.fin && got < len(p)
+		if s.fin == hasFIN && got < len(p) {
+			s.fin = readFIN
+		}
 		// A short read has emptied the socket: what comes later is an edge. An end that came with it is known.
 		return got, got == len(p) || s.drain, nil
 	case errno == 0:
