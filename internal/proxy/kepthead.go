@@ -20,27 +20,31 @@ type keptHead string
 // keepHead packs head, which a service has agreed to. ownHost: its Host is not the endpoint's.
 func keepHead(head []byte, rec *accesslog.Record, extensions string, ownHost bool) keptHead {
 	b := make([]byte, 0, 512) // on the stack, if it does
-	line, rest, _ := bytes.Cut(head, []byte("\r\n"))
+	line, rest := cutLine(head)
 	_, line, _ = bytes.Cut(line, []byte(" "))
 	target, _, _ := bytes.Cut(line, []byte(" "))
-	b = packText(b, string(target))
-	b = packText(b, extensions)
+	b = packText(b, target)
+	b = packText(b, []byte(extensions))
 	for len(rest) > 2 {
-		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
-		name, value, _ := bytes.Cut(line, []byte(": "))
-		if made(string(name), string(value), rec, ownHost) {
+		line, rest = cutLine(rest)
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimPrefix(value, []byte(" "))
+		known := headNames[string(name)]
+		switch {
+		case known.plain:
+		case known.gone, made(string(name), string(value), rec, ownHost):
 			continue
 		}
-		if string(name) == "User-Agent" && string(value) == rec.UserAgent {
+		switch {
+		case known.agent && string(value) == rec.UserAgent:
 			b = append(b, sameAgent)
 			continue
+		case known.code > 0:
+			b = append(b, known.code)
+		default:
+			b = packText(append(b, 0), name)
 		}
-		if code := headNames[string(name)]; code > 0 {
-			b = append(b, code)
-		} else {
-			b = packText(append(b, 0), string(name))
-		}
-		b = packText(b, string(value))
+		b = packText(b, value)
 	}
 	return keptHead(b)
 }
@@ -62,7 +66,16 @@ func made(name, value string, rec *accesslog.Record, ownHost bool) bool {
 	return false
 }
 
-func packText(b []byte, s string) []byte {
+// cutLine returns the first line of b without its CRLF, and what follows.
+func cutLine(b []byte) (line, rest []byte) {
+	end := bytes.IndexByte(b, '\n')
+	if end < 1 {
+		return b, nil // it is a head of our own: this does not happen
+	}
+	return b[:end-1], b[end+1:]
+}
+
+func packText(b, s []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
@@ -134,10 +147,25 @@ var commonNames = [...]string{
 	"X-Requested-With", "X-Client-Id", "X-Api-Key", "Sec-CH-UA", "Sec-CH-UA-Mobile", "Sec-CH-UA-Platform",
 }
 
-var headNames = func() map[string]byte {
-	m := make(map[string]byte, len(commonNames))
+// A headName is what is known of a name as it is spelt.
+type headName struct {
+	code  byte // its place in commonNames, from 1; 0: none
+	plain bool // its fields are never made anew
+	gone  bool // its fields are always made anew
+	agent bool // User-Agent
+}
+
+var headNames = func() map[string]headName {
+	m := make(map[string]headName, len(commonNames)+8)
 	for i, name := range commonNames {
-		m[name] = byte(i + 1)
+		kind := kindOf(name)
+		judged := kind == fieldHost || kind == fieldRequestID
+		m[name] = headName{code: byte(i + 1), plain: !judged, agent: name == "User-Agent"}
+	}
+	for _, name := range []string{
+		"Upgrade", "Connection", "Sec-WebSocket-Version", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions",
+	} {
+		m[name] = headName{gone: true}
 	}
 	return m
 }()

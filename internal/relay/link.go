@@ -29,6 +29,7 @@ type link struct {
 
 	// Of the upstream:
 	torn    bool  // the start of the current client message was not kept
+	judged  bool  // exact is known
 	exact   bool  // the stream tells what was acknowledged
 	spoke   bool  // a message has come from it
 	pings   uint8 // its Pings that the client has not answered
@@ -48,16 +49,15 @@ var pingBuffers = sync.Pool{New: func() any { return new([pingMax]byte) }}
 func newLink(s *Session) *link {
 	l := &link{s: s, ear: new(ear)}
 	l.ear.l = l
-	l.judge()
 	s.client.set(flagHold)
 	s.up.set(flagHold)
 	return l
 }
 
-// judge notes what the stream of the upstream can tell.
+// judge notes what the stream of the upstream can tell. Before the first message goes to it nobody asks: many sessions end without.
 func (l *link) judge() {
 	stream, ok := l.s.up.stream.(interface{ LimitUnsent(n int) bool })
-	l.exact = ok && stream.LimitUnsent(unsentMost)
+	l.judged, l.exact = true, ok && stream.LimitUnsent(unsentMost)
 }
 
 // An ear hears of the events of one upstream.
@@ -170,10 +170,14 @@ func (l *link) keeping() bool { return l.exact || l.s.policy.Replay || l.parked(
 
 // begin counts a client message that goes to the upstream.
 func (l *link) begin() {
-	if !l.parked() {
-		l.pending++
-		l.recent++
+	if l.parked() {
+		return
 	}
+	if !l.judged {
+		l.judge()
+	}
+	l.pending++
+	l.recent++
 }
 
 // message notes the end of a client message that lies n bytes into what is forwarded next. pinned: its start has gone before.
