@@ -273,9 +273,10 @@ func (x *side) release() {
 	x.drop()
 }
 
-// die is a write that failed. What x sent before is still read: the kernel has kept it.
-func (x *side) die() {
-	if x == &x.s.up && x.s.link != nil && x.s.dies() {
+// die is a write that failed, of which the stream did not take the last rest bytes. What x sent before is still read: the kernel has
+// kept it.
+func (x *side) die(rest int) {
+	if x == &x.s.up && x.s.link != nil && x.s.dies(rest) {
 		return
 	}
 	x.s.result().Discarded += int64(x.waiting())
@@ -376,7 +377,7 @@ func (x *side) settle() {
 			return
 		}
 		if err := x.stream.CloseWrite(); err != nil {
-			x.die()
+			x.die(0)
 		}
 	}
 	if x.has(flagEOF) && (x.has(flagDead) || x.has(flagFIN) && x.stream.Queued() == 0) {

@@ -95,7 +95,7 @@ func (s *Session) lost(failed bool, why string) (goesOn bool, v *Verdict) {
 		l.move = m
 	}
 	l.park(m)
-	l.settleAcks(!failed)
+	l.settleAcks(!failed, u.waiting())
 	switch {
 	case next:
 		m.step = stepSwap
@@ -137,9 +137,9 @@ func (s *Session) endedMovable(x *side, failed bool, why string) (goesOn bool, v
 	return false, v, tails
 }
 
-// dies is a write to the upstream that failed. It reports whether the session may survive that: what the upstream has sent is
-// read first.
-func (s *Session) dies() bool {
+// dies is a write to the upstream that failed: it did not take the last rest bytes. It reports whether the session may survive that: what
+// the upstream has sent is read first.
+func (s *Session) dies(rest int) bool {
 	l, u := s.link, &s.up
 	if u.has(flagEOF) || !s.movable() {
 		return false
@@ -154,7 +154,7 @@ func (s *Session) dies() bool {
 		s.stale = true
 	}
 	l.park(m)
-	l.settleAcks(false)
+	l.settleAcks(false, rest)
 	u.drop()
 	u.set(flagDead)
 	return true
@@ -173,7 +173,7 @@ func (s *Session) closes(code websocket.Code, reason string) bool {
 	m := l.move
 	if m != nil && m.step == stepLeaving && u.has(flagHold) && !l.fixed {
 		m.step = stepSwap
-		l.settleAcks(true)
+		l.settleAcks(true, u.waiting())
 		s.seeOff(nil)
 		return true
 	}
@@ -201,7 +201,7 @@ func (s *Session) closes(code websocket.Code, reason string) bool {
 		m.step = stepGone
 	}
 	m.code, m.reason = code, reason
-	l.settleAcks(true)
+	l.settleAcks(true, u.waiting())
 	var buf [websocket.MaxHeld]byte
 	s.seeOff(websocket.AppendClose(buf[:0], u.mask(), code, reason))
 	return true

@@ -52,6 +52,10 @@ func moves(t *testing.T, seed uint64, steps []byte) {
 			w.s.Detach("test")
 		case op == 13 && arg%4 == 1:
 			w.s.Lose("test")
+		case op == 13 && arg%16 == 2:
+			w.s.Close(away, "", "test")
+		case op == 13 && arg == 7:
+			w.s.Cut("test")
 		default:
 			w.l.Post(func() { w.step(op, arg, who) })
 		}

@@ -267,7 +267,7 @@ func (x *side) write(p []byte) int {
 		x.cold().handed += int64(n)
 	}
 	if err != nil && err != loop.ErrAgain { //nolint:errorlint // it is promised as it is
-		x.die()
+		x.die(len(p) - n)
 	}
 	return n
 }

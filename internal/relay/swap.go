@@ -22,14 +22,14 @@ func (s *Session) answerPing() {
 }
 
 // settleAcks drops what the upstream is known to have, or may have, from what is to be sent again. exact: the end of the
-// connection has brought the last acknowledgement with it.
-func (l *link) settleAcks(exact bool) {
+// connection has brought the last acknowledgement with it. rest: so many bytes its stream did not take.
+func (l *link) settleAcks(exact bool, rest int) {
 	k, m, u := l.keep, l.move, &l.s.up
 	if k == nil || l.s.policy.Replay || m.settled {
 		return
 	}
 	m.settled = true
-	taken := m.parkedAt + int64(m.farewell-u.waiting())
+	taken := m.parkedAt + int64(m.farewell-rest)
 	unacked := u.stream.Unacked()
 	had := taken
 	if l.exact && unacked >= 0 {
@@ -64,7 +64,7 @@ func (s *Session) swap() {
 	l, u := s.link, &s.up
 	m := l.move
 	if !u.has(flagGone) {
-		l.settleAcks(false)
+		l.settleAcks(false, u.waiting())
 		s.part()
 	}
 	unknown := l.unanswered()
