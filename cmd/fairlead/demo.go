@@ -194,6 +194,7 @@ func (d *demo) welcome(out io.Writer) error {
 		"WebSocket  " + wscat + " -c wss://" + d.host() + "/discoverableclient/ws/v1/uppercase -w 2 -x hello",
 		"REST       " + curl + " https://" + d.host() + "/discoverableclient/api/v1/ws",
 		"Sessions   " + sessions + " https://" + d.host() + "/application/websockets",
+		"Watch      https://" + d.host() + "/application/ as admin, with the password in " + password,
 		"Registry   curl -H 'Accept: application/json' http://" + localhost(d.gateway.Registry) + "/eureka/apps",
 		"Plain      http://" + localhost(d.gateway.HTTP) + "/discoverableclient/ui/v1/",
 		"Data       " + d.dataDir,

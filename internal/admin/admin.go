@@ -55,6 +55,10 @@ func New(o Options) http.Handler {
 		open          bool   // for everyone
 		handlers      []http.HandlerFunc
 	}{
+		{"/application", "GET", false, []http.HandlerFunc{http.RedirectHandler("/application/", http.StatusFound).ServeHTTP}},
+		{"/application/{$}", "GET", false, []http.HandlerFunc{page("page.html")}},
+		{"/application/dashboard.js", "GET", false, []http.HandlerFunc{page("dashboard.js")}},
+		{"/application/dashboard.css", "GET", false, []http.HandlerFunc{page("dashboard.css")}},
 		{"/application/health", "GET", true, []http.HandlerFunc{s.health}},
 		{"/application/info", "GET", true, []http.HandlerFunc{s.info}},
 		{"/application/version", "GET", true, []http.HandlerFunc{s.version}},

@@ -111,6 +111,13 @@ func TestWhoMaySee(t *testing.T) {
 		{"DELETE", "http://gw/gateway/services/none", loopback, password, 405},
 		{"GET", "http://gw/application/services", loopback, password, 200},
 		{"GET", "http://gw/application/metrics", loopback, "", 401},
+		{"GET", "http://gw/application/", loopback, "", 401},
+		{"GET", "http://gw/application/", abroad, password, 403},
+		{"GET", "http://gw/application/", loopback, password, 200},
+		{"GET", "http://gw/application", loopback, password, 302},
+		{"GET", "http://gw/application/dashboard.js", loopback, "", 401},
+		{"GET", "http://gw/application/dashboard.js", loopback, password, 200},
+		{"GET", "http://gw/application/page.html", loopback, password, 404},
 		{"GET", "http://gw/application/metrics", loopback, password, 200},
 		{"POST", "http://gw/application/services/none/drain", loopback, "", 401},
 		{"POST", "http://gw/application/services/none/drain", loopback, password, 404},
@@ -183,5 +190,20 @@ func TestFiveKeysInOrder(t *testing.T) {
 	}
 	if got := strings.Join(keys, " "); got != "sessionId clientAddress gatewayPath serviceUrl serviceSessionId" {
 		t.Errorf("keys %s", got)
+	}
+}
+
+// The page runs its own script alone, and no other page may frame it: its buttons close sessions.
+func TestPageIsKeptToItself(t *testing.T) {
+	h, password := start(t, false)
+	head := get(h, "GET", "http://gw/application/", loopback, password).Header()
+	policy := head.Get("Content-Security-Policy")
+	for _, want := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("policy %q lacks %s", policy, want)
+		}
+	}
+	if head.Get("X-Frame-Options") != "DENY" || head.Get("X-Content-Type-Options") != "nosniff" || head.Get("Cache-Control") != "no-store" {
+		t.Errorf("head %v", head)
 	}
 }
