@@ -209,7 +209,9 @@ func (g *gateway) translation() kubernetes.Options {
 	o := translationOf(c)
 	o.Reserved = reserved(g.started)
 	if g.source != nil {
-		o.Eureka = func(id string) ([]upstream.Spec, bool) { return eureka.Endpoints(g.source.Instances(), id) }
+		o.Eureka = func(id string) ([]upstream.Spec, map[string]int, bool) {
+			return eureka.Endpoints(g.source.Instances(), id)
+		}
 	}
 	return o
 }

@@ -25,6 +25,7 @@ type endpointView struct {
 	ID       string     `json:"instance"`
 	URL      string     `json:"url"`
 	Sessions int64      `json:"sessions"`
+	Weight   int        `json:"weight"`  // its share beside the others'; 0: it takes sessions where there is no other
 	Leaving  bool       `json:"leaving"` // it takes no new session; what becomes of those it has, websocket.drain says
 	Drained  bool       `json:"drained"` // and that by an operator's word
 	Health   healthView `json:"health"`
@@ -123,7 +124,7 @@ func routedServices(t *route.Table) map[string]*route.Route {
 func viewEndpoint(e *upstream.Endpoint) endpointView {
 	h := e.Health()
 	v := endpointView{
-		ID: e.ID, URL: e.Scheme + "://" + e.Address(), Sessions: e.Sessions(), Leaving: e.Leaving(), Drained: e.Drained(),
+		ID: e.ID, URL: e.Scheme + "://" + e.Address(), Sessions: e.Sessions(), Weight: e.Weight(), Leaving: e.Leaving(), Drained: e.Drained(),
 		Health: healthView{State: h.State, Error: h.Err, Probes: h.Probes, Failed: h.Failed},
 	}
 	if !h.Since.IsZero() {

@@ -36,7 +36,7 @@ func TestServicesShowHealth(t *testing.T) {
 	probed := pool.ServiceWith("default/echo:80", dead, probe)
 	two := []upstream.Spec{{ID: "a", Scheme: "http", Host: "a.test", Port: 1}, {ID: "b", Scheme: "http", Host: "b.test", Port: 2}}
 	pool.Service("orders", two)
-	plain := pool.Service("orders", two[1:])
+	plain := pool.ServiceWith("orders", two[1:], upstream.Options{Weights: map[string]int{"b": 4}})
 	pool.Service("gone", nil)
 	plain.Endpoints[0].Acquire()
 
@@ -81,10 +81,10 @@ func TestServicesShowHealth(t *testing.T) {
 		t.Fatalf("%+v", second)
 	}
 	unknown := healthView{State: upstream.HealthUnknown}
-	if a := second.Endpoints[1]; a != (endpointView{ID: "a", URL: "http://a.test:1", Leaving: true, Health: unknown}) {
+	if a := second.Endpoints[1]; a != (endpointView{ID: "a", URL: "http://a.test:1", Weight: 1, Leaving: true, Health: unknown}) {
 		t.Errorf("%+v", a)
 	}
-	if b := second.Endpoints[0]; b != (endpointView{ID: "b", URL: "http://b.test:2", Sessions: 1, Health: unknown}) {
+	if b := second.Endpoints[0]; b != (endpointView{ID: "b", URL: "http://b.test:2", Sessions: 1, Weight: 4, Health: unknown}) {
 		t.Errorf("%+v", b)
 	}
 }

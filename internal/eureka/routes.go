@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fairlead-gateway/fairlead/internal/route"
@@ -22,6 +23,7 @@ const (
 	keyApimlID     = "apiml.service.apimlId"
 	keyPolicy      = "fairlead."        // + field
 	keyRoutePolicy = "fairlead.routes." // + label + "." + field
+	keyWeight      = "fairlead.weight"  // of an instance
 )
 
 // translation turns the instances of one service into routes.
@@ -51,13 +53,13 @@ type offer struct {
 // endpoints of the service.
 func (t translation) routes(instances []*Instance) []route.Route {
 	id := instances[0].ServiceID()
-	specs, problems := t.endpoints(instances)
+	specs, options, problems := t.endpoints(instances)
 	byRank := slices.SortedStableFunc(slices.Values(instances), rank)
 	urlID, trouble := publicID(id, byRank)
 	problems = append(problems, trouble...)
 	problems = append(problems, unsupported(byRank)...)
 
-	base := route.Route{Source: sourceName, ServiceID: urlID, Service: t.pool.Service(id, specs)}
+	base := route.Route{Source: sourceName, ServiceID: urlID, Service: t.pool.ServiceWith(id, specs, options)}
 	known := base
 	known.ID = id
 	known.Problems = problems
@@ -127,8 +129,8 @@ func prefixes(serviceID, gatewayURL string) []string {
 	return []string{"/" + serviceID + "/" + gatewayURL, "/" + gatewayURL + "/" + serviceID}
 }
 
-// endpoints are where the UP instances run.
-func (t translation) endpoints(instances []*Instance) (specs []upstream.Spec, problems []string) {
+// endpoints are where the UP instances run, and what they say of themselves.
+func (t translation) endpoints(instances []*Instance) (specs []upstream.Spec, options upstream.Options, problems []string) {
 	for _, in := range instances {
 		if in.Status != Up {
 			continue
@@ -143,20 +145,43 @@ func (t translation) endpoints(instances []*Instance) (specs []upstream.Spec, pr
 			spec.Scheme = "https"
 		}
 		specs = append(specs, spec)
+		switch weight, said, err := in.weight(); {
+		case err != nil:
+			problems = append(problems, fmt.Sprintf("instance %s: %s %s: %v", in.ID, keyWeight, quoted(in.Metadata[keyWeight]), err))
+		case said:
+			if options.Weights == nil {
+				options.Weights = make(map[string]int)
+			}
+			options.Weights[in.ID] = weight
+		}
 	}
-	return specs, problems
+	return specs, options, problems
 }
 
-// Endpoints are where the UP instances of the service with that id (in lower case) run. known tells whether any instance is registered.
-func Endpoints(instances []*Instance, id string) (specs []upstream.Spec, known bool) {
+// weight is what the instance says of its share beside those of the others; an error is what it should say.
+func (i *Instance) weight() (weight int, said bool, err error) {
+	value := strings.TrimSpace(i.Metadata[keyWeight])
+	if value == "" {
+		return 0, false, nil
+	}
+	weight, err = strconv.Atoi(value)
+	if err != nil || weight < 0 || weight > upstream.MaxWeight {
+		return 0, false, fmt.Errorf("want a whole number from 0 to %d; it counts as 1", upstream.MaxWeight)
+	}
+	return weight, true, nil
+}
+
+// Endpoints are where the UP instances of the service with that id (in lower case) run, and what they weigh. known tells whether any
+// instance is registered.
+func Endpoints(instances []*Instance, id string) (specs []upstream.Spec, weights map[string]int, known bool) {
 	var own []*Instance
 	for _, in := range instances {
 		if in.ServiceID() == id {
 			own = append(own, in)
 		}
 	}
-	specs, _ = translation{}.endpoints(own) // the routes of the service tell its problems
-	return specs, len(own) > 0
+	specs, options, _ := translation{}.endpoints(own) // the routes of the service tell its problems
+	return specs, options.Weights, len(own) > 0
 }
 
 // rank orders instances so that the last one wins: those that are not UP first, then those of other registries, then by
@@ -251,7 +276,7 @@ func (o *offer) readPolicy() {
 	own := keyRoutePolicy + o.label + "."
 	for _, prefix := range []string{keyPolicy, own} {
 		for _, key := range slices.Sorted(maps.Keys(o.instance.Metadata)) {
-			if !strings.HasPrefix(key, prefix) || prefix == keyPolicy && strings.HasPrefix(key, keyRoutePolicy) {
+			if !strings.HasPrefix(key, prefix) || key == keyWeight || prefix == keyPolicy && strings.HasPrefix(key, keyRoutePolicy) {
 				continue
 			}
 			name, value := strings.TrimPrefix(key, prefix), o.instance.Metadata[key]

@@ -482,3 +482,33 @@ func TestZoweLoadBalancers(t *testing.T) {
 		}
 	}
 }
+
+// TestWeightsFromMetadata: each instance says its own; one that is no weight is told of and counts as 1.
+func TestWeightsFromMetadata(t *testing.T) {
+	all := []*Instance{
+		upAt(0, ws("/a", keyWeight, " 5 ")...), upAt(1, ws("/a")...), upAt(2, ws("/a", keyWeight, "0")...), upAt(3, ws("/a", keyWeight, "1.5")...),
+		upAt(4, ws("/a", keyWeight, "-1")...), upAt(5, ws("/a", keyWeight, "1001")...), upAt(6, ws("/a", keyWeight, "1000")...),
+	}
+	routes := translated(route.Policy{}, all...)
+	var got []int
+	for _, e := range routes[0].Service.Endpoints {
+		got = append(got, e.Weight())
+	}
+	if want := []int{5, 1, 0, 1, 1, 1, 1000}; !slices.Equal(got, want) {
+		t.Errorf("weights %v, want %v", got, want)
+	}
+	want := []string{
+		`instance host:svc:3: fairlead.weight "1.5": want a whole number from 0 to 1000; it counts as 1`,
+		`instance host:svc:4: fairlead.weight "-1": want a whole number from 0 to 1000; it counts as 1`,
+		`instance host:svc:5: fairlead.weight "1001": want a whole number from 0 to 1000; it counts as 1`,
+	}
+	if got := problems(routes); !slices.Equal(got, want) {
+		t.Errorf("problems %q", got)
+	}
+	if len(routes[1].Conflicts) > 0 {
+		t.Errorf("conflicts %q: weights are each instance's own", routes[1].Conflicts)
+	}
+	if _, weights, _ := Endpoints(all, "svc"); !maps.Equal(weights, map[string]int{"host:svc:0": 5, "host:svc:2": 0, "host:svc:6": 1000}) {
+		t.Errorf("for other sources %v", weights)
+	}
+}

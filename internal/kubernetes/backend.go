@@ -121,12 +121,12 @@ func (k *backendKey) service(s speech) string {
 	return name
 }
 
-// pooled is the Service of a backend. Port is the name of its port, tls how it is spoken to over TLS, nil: as everybody; otherwise is
-// the probe where no policy says another.
+// pooled is the Service of a backend. Port is the name of its port, tls how it is spoken to over TLS, nil: as everybody; o is
+// what else is known: its probe where no policy says another.
 func (t *translation) pooled(k backendKey, port string, specs []upstream.Spec, s speech, tls *upstream.TLSSettings, gw *gateway,
-	otherwise upstream.Probe,
+	o upstream.Options,
 ) *upstream.Service {
-	o := upstream.Options{Protocol: s.protocol}
+	o.Protocol = s.protocol
 	if s.scheme == "https" {
 		o.TLS = tls
 		if k.gateway.Name != "" && (tls == nil || tls.Certificate == nil) { // GEP-3155
@@ -138,8 +138,10 @@ func (t *translation) pooled(k backendKey, port string, specs []upstream.Spec, s
 			o.TLS = &with
 		}
 	}
-	if !k.udp {
-		o.Probe = t.probeFor(k.target(), port, otherwise)
+	if k.udp {
+		o.Probe = upstream.Probe{}
+	} else {
+		o.Probe = t.probeFor(k.target(), port, o.Probe)
 	}
 	return t.Pool.ServiceWith(k.service(s), specs, o)
 }
@@ -197,7 +199,7 @@ func (t *translation) serviceBackend(k backendKey, gw *gateway) (r resolved) {
 		r.bad = bad
 		return r
 	}
-	r.backend.Service = t.pooled(k, port.Name, t.endpoints(svc, port, speaks.scheme), speaks, tls, gw, t.podProbe(svc, port))
+	r.backend.Service = t.pooled(k, port.Name, t.endpoints(svc, port, speaks.scheme), speaks, tls, gw, upstream.Options{Probe: t.podProbe(svc, port)})
 	return r
 }
 

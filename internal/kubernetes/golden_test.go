@@ -123,11 +123,11 @@ func options(t testing.TB, text []byte) Options {
 			o.Reserved[port] = words[3]
 		case "eureka":
 			at := netip.MustParseAddrPort(words[3])
-			o.Eureka = func(id string) ([]upstream.Spec, bool) {
+			o.Eureka = func(id string) ([]upstream.Spec, map[string]int, bool) {
 				if id != words[2] {
-					return nil, false
+					return nil, nil, false
 				}
-				return []upstream.Spec{{ID: "instance", Scheme: "https", Host: at.Addr().String(), Port: int(at.Port())}}, true
+				return []upstream.Spec{{ID: "instance", Scheme: "https", Host: at.Addr().String(), Port: int(at.Port())}}, nil, true
 			}
 		default:
 			t.Fatalf("%q: no such option", words[1])

@@ -31,8 +31,9 @@ type Options struct {
 	// ProbeFromPods takes probes from the readinessProbe of a service's pods.
 	ProbeFromPods bool
 
-	// Eureka finds the endpoints of a service in the registry by its id, for backends of kind EurekaService; nil: no registry.
-	Eureka func(serviceID string) (specs []upstream.Spec, known bool)
+	// Eureka finds the endpoints of a service in the registry by its id, for backends of kind EurekaService, and their weights by the ID
+	// of each; nil: no registry.
+	Eureka func(serviceID string) (specs []upstream.Spec, weights map[string]int, known bool)
 
 	// Unbound says of addresses that could not be bound why, by route.Listener.Key.
 	Unbound map[string]error

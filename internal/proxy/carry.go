@@ -132,7 +132,7 @@ func (s *Server) reach(service *upstream.Service, p *route.Policy, passed bool, 
 	var tried []*upstream.Endpoint
 	var failed error
 	for range maxAttempts {
-		ep, err := service.Take(p.Balance(true), tried...)
+		ep, err := service.Take(p.Choice(true), tried...)
 		if err != nil {
 			if failed != nil {
 				err = failed

@@ -19,7 +19,9 @@ const tokenCookie = "apimlAuthenticationToken"
 func (x *exchange) aim() {
 	p := x.to.policy
 	if x.to.stay.rule == nil {
-		x.to.key = x.hashKey(p)
+		if key := x.hashKey(p); key != "" {
+			x.to.key = upstream.KeyOf(key)
+		}
 	}
 	if p.LoadBalancing == upstream.Named {
 		x.to.instance = x.request.Fields.Get(instanceField)
@@ -92,10 +94,10 @@ func (t *target) pick(tried ...*upstream.Endpoint) (*upstream.Endpoint, error) {
 	switch {
 	case t.instance != "":
 		return t.service.PickNamed(t.instance, tried...)
-	case t.key != "":
+	case t.key != 0:
 		return t.service.PickBy(t.key, tried...)
 	}
-	return t.service.Pick(t.policy.Balance(false), tried...)
+	return t.service.Pick(t.policy.Choice(false), tried...)
 }
 
 // take counts a session on an endpoint that has not been tried: that where the client is kept, or one that is chosen.
@@ -103,12 +105,12 @@ func (t *target) take(tried []*upstream.Endpoint) (ep *upstream.Endpoint, err er
 	switch {
 	case t.stay.endpoint != nil && len(tried) == 0:
 		ep = t.stay.endpoint
-	case t.instance != "" || t.key != "":
+	case t.instance != "" || t.key != 0:
 		if ep, err = t.pick(tried...); err != nil {
 			return nil, err
 		}
 	default:
-		return t.service.Take(t.policy.Balance(true), tried...)
+		return t.service.Take(t.policy.Choice(true), tried...)
 	}
 	ep.Acquire()
 	return ep, nil

@@ -231,7 +231,7 @@ func (f *flow) serve(rec *accesslog.Record) error {
 	var tried []*upstream.Endpoint
 	var failed error
 	for range maxAttempts {
-		ep, err := to.Service.Take(p.Balance(true), tried...)
+		ep, err := to.Service.Take(p.Choice(true), tried...)
 		if err != nil {
 			if failed != nil {
 				err = failed

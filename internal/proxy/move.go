@@ -241,17 +241,17 @@ func (q *search) giveUp(v relay.Verdict) {
 
 // take takes a place on an endpoint that is worth an attempt; nil: there is none now.
 func (q *search) take() *upstream.Endpoint {
-	service, balance := q.lost.Newest(), q.ss.policy.balance
+	service, choice := q.lost.Newest(), q.ss.policy.choice
 	if q.verdict.Stay {
-		balance = upstream.LeastSessions
+		choice.Balance = upstream.LeastSessions
 	}
 	passed := append(slices.Clone(q.tried), q.lost)
-	ep, err := service.Take(balance, append(q.mover.shy(), passed...)...)
+	ep, err := service.Take(choice, append(q.mover.shy(), passed...)...)
 	if err != nil {
-		ep, err = service.Take(balance, passed...)
+		ep, err = service.Take(choice, passed...)
 	}
 	if err != nil && !q.planned && time.Since(q.began) >= lastResort {
-		ep, err = service.Take(balance, q.tried...) // it may be back
+		ep, err = service.Take(choice, q.tried...) // it may be back
 	}
 	if err != nil {
 		return nil

@@ -127,7 +127,10 @@ func (x *exchange) settle(ep *upstream.Endpoint) {
 	}
 	if !p.Managed && ep == nil {
 		if value, ok := x.application(p); ok {
-			x.to.key, x.to.stay.foreign = value, true
+			x.to.stay.foreign = true
+			if value != "" {
+				x.to.key = upstream.KeyOf(value)
+			}
 			return
 		}
 	}
@@ -182,8 +185,7 @@ func weighed(backends []route.Backend, value string) (best *route.Backend) {
 		if b.Weight <= 0 {
 			continue
 		}
-		u := (float64(upstream.Mix(value, b.Name)>>11) + 0.5) / (1 << 53) // in (0, 1)
-		if score := -float64(b.Weight) / math.Log(u); best == nil || score > most {
+		if score := upstream.Score(upstream.Mix(value, b.Name), float64(b.Weight)); best == nil || score > most {
 			best, most = b, score
 		}
 	}

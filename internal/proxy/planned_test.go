@@ -176,6 +176,32 @@ func TestRebalance(t *testing.T) {
 	}
 }
 
+// TestRebalanceByWeight: the share of an instance is its weight's; a spare keeps none.
+func TestRebalanceByWeight(t *testing.T) {
+	const sessions = 12
+	a, b, c := startInstance(t, "a", ""), startInstance(t, "b", ""), startInstance(t, "c", "")
+	g := between(t, nil, a, b, c)
+	svc := &service{id: "svc", endpoints: []string{a.addr, b.addr, c.addr}}
+	for range sessions {
+		play(t, g, "/svc/ws/v1/room", nil)
+	}
+	sv := g.pool.ServiceWith("svc", svc.specs(), upstream.Options{Weights: map[string]int{svc.specs()[0].ID: 2, svc.specs()[2].ID: 0}})
+	if n := g.Rebalance(sv); n != sessions/3 {
+		t.Errorf("%d sessions are to move, want %d", n, sessions/3)
+	}
+	at := func() string {
+		var n []int64
+		for _, e := range sv.Endpoints {
+			n = append(n, e.Sessions())
+		}
+		return fmt.Sprint(n)
+	}
+	eventually(t, "8 and 4 sessions", func() bool { return at() == "[8 4 0]" })
+	if n := g.Rebalance(sv); n != 0 {
+		t.Errorf("%d more are to move", n)
+	}
+}
+
 // An endpoint that is drained and comes back before its sessions have found another one keeps them.
 func TestDrainTakenBack(t *testing.T) {
 	a := startInstance(t, "a", "")

@@ -28,7 +28,7 @@ func (s *Server) MoveSession(id string) error {
 		return ErrStays
 	}
 	e := ss.endpoint.Load()
-	if _, err := e.Newest().Pick(upstream.LeastSessions, e); err != nil {
+	if _, err := e.Newest().Pick(upstream.Choice{}, e); err != nil {
 		return ErrNoOther
 	}
 	ss.relay.Load().Detach(causeMove)
@@ -80,7 +80,7 @@ func (s *Server) rebalance(service *upstream.Service, filter func(*sessionPolicy
 	s.background(func() {
 		window := time.Duration(len(list)) * time.Second / rebalanceRate
 		pace(s.living, list, window, func(ss *Session, r *relay.Session) {
-			if at := ss.endpoint.Load(); at.Sessions() > level(at.Newest()) {
+			if at := ss.endpoint.Load(); at.Sessions() > levelOf(at.Newest()).share(at) {
 				r.Detach(causeRebalance)
 			}
 		})
@@ -91,7 +91,7 @@ func (s *Server) rebalance(service *upstream.Service, filter func(*sessionPolicy
 // aboveLevel are the sessions that are to leave endpoints that have more than their share, the youngest of each: the oldest have
 // most to lose.
 func (s *Server) aboveLevel(service *upstream.Service, filter func(*sessionPolicy) bool) (list []*Session) {
-	share := level(service)
+	level := levelOf(service)
 	byEndpoint := map[*upstream.Endpoint][]*Session{}
 	for _, ss := range s.Sessions.snapshot(0) {
 		e := ss.endpoint.Load()
@@ -106,7 +106,7 @@ func (s *Server) aboveLevel(service *upstream.Service, filter func(*sessionPolic
 		none := true
 		for _, e := range service.Endpoints {
 			of := byEndpoint[e]
-			if excess := e.Sessions() - share; int64(round) < min(excess, int64(len(of))) {
+			if excess := e.Sessions() - level.share(e); int64(round) < min(excess, int64(len(of))) {
 				list, none = append(list, of[len(of)-1-round]), false
 			}
 		}
@@ -116,16 +116,27 @@ func (s *Server) aboveLevel(service *upstream.Service, filter func(*sessionPolic
 	}
 }
 
-// level is the share of each endpoint that takes sessions, rounded up.
-func level(service *upstream.Service) int64 {
-	var sessions, endpoints int64
+// A level is what the endpoints of a service that take sessions have, and weigh, together.
+type level struct{ sessions, endpoints, weight int64 }
+
+func levelOf(service *upstream.Service) (l level) {
 	for _, e := range service.Endpoints {
 		if takes(e) {
-			sessions += e.Sessions()
-			endpoints++
+			l.sessions += e.Sessions()
+			l.endpoints++
+			l.weight += int64(e.Weight())
 		}
 	}
-	return (sessions + endpoints - 1) / max(endpoints, 1)
+	return l
+}
+
+// share is how many of the sessions are e's by its weight, rounded up. Those that have no weight share alike where there are no others.
+func (l level) share(e *upstream.Endpoint) int64 {
+	part, whole := int64(e.Weight()), l.weight
+	if whole == 0 {
+		part, whole = 1, max(l.endpoints, 1)
+	}
+	return (l.sessions*part + whole - 1) / whole
 }
 
 // takes tells whether e takes new sessions.

@@ -15,7 +15,7 @@ type sessionPolicy struct {
 	failover route.Failover // of this session: reconnect, replay or off
 	auto     bool           // and that because the route says auto
 	returns  bool           // the route has failover: where this session cannot move, its client is to come again
-	balance  upstream.Balance
+	choice   upstream.Choice
 	keyed    bool          // a key of the client chooses its endpoint: nothing is to be levelled
 	connect  time.Duration // timeouts.connect
 	attempt  time.Duration // timeouts.handshake
@@ -45,7 +45,7 @@ func (s *Server) findPolicy(p *route.Policy, failover route.Failover) *sessionPo
 			MaxMessage: l.MaxMessage, MaxFrame: l.MaxFrame, Idle: l.Idle, IdleMessages: l.IdleMessages, MaxAge: l.MaxAge,
 			Ping: l.Ping, Pong: l.Pong, CloseTimeout: l.CloseTimeout, Rate: relay.Rate{Every: l.MessageEvery, Burst: l.MessageBurst},
 		},
-		moving: p.Moving(), failover: failover, returns: p.WebSocket.Failover.On(), balance: p.Balance(true),
+		moving: p.Moving(), failover: failover, returns: p.WebSocket.Failover.On(), choice: p.Choice(true),
 		keyed: p.LoadBalancing == upstream.Hash, connect: t.Connect, attempt: t.Handshake,
 	}
 	if failover != route.FailoverOff {

@@ -48,7 +48,7 @@ const subAttempts = 3
 func (q *subrequest) do(ctx context.Context) (a *subanswer, err error) {
 	var tried []*upstream.Endpoint
 	for range subAttempts {
-		ep, none := q.service.Pick(q.policy.Balance(false), tried...)
+		ep, none := q.service.Pick(q.policy.Choice(false), tried...)
 		if none != nil {
 			if err == nil {
 				err = none

@@ -13,7 +13,7 @@ type target struct {
 	backend  *route.Backend    // nil: of no rule, or none has been chosen
 	policy   *route.Policy     // the backend's, else the route's; nil: no route
 	stay     stay              // where the client is kept
-	key      string            // by which the policy chooses an endpoint; "": by none
+	key      upstream.Key      // by which the policy chooses an endpoint; 0: by none
 	instance string            // that the client asks for by its id; "": none
 	edits    edits             // of the request
 	answers  edits             // of the answer

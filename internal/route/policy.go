@@ -211,15 +211,16 @@ func DefaultGatewayAPI() Policy {
 	return p
 }
 
-// Balance is how an endpoint is chosen, for a WebSocket session or for a request, where nothing of the request itself decides.
-func (p *Policy) Balance(websocket bool) upstream.Balance {
+// Choice is how an endpoint is chosen, for a WebSocket session or for a request, where nothing of the request itself decides.
+func (p *Policy) Choice(websocket bool) upstream.Choice {
+	c := upstream.Choice{Balance: upstream.RoundRobin}
 	switch {
 	case p.LoadBalancing != "" && p.LoadBalancing != upstream.Hash && p.LoadBalancing != upstream.Named:
-		return p.LoadBalancing
+		c.Balance = p.LoadBalancing
 	case websocket:
-		return upstream.LeastSessions
+		c.Balance = upstream.LeastSessions
 	}
-	return upstream.RoundRobin
+	return c
 }
 
 // Limits is what a Policy means to the relay of a session. Zero: none, except CloseTimeout, which

@@ -321,12 +321,12 @@ func TestTimeoutsEffective(t *testing.T) {
 
 func TestBalanceDefaults(t *testing.T) {
 	var p Policy
-	if p.Balance(true) != upstream.LeastSessions || p.Balance(false) != upstream.RoundRobin {
-		t.Errorf("nothing said: %s and %s", p.Balance(true), p.Balance(false))
+	if p.Choice(true).Balance != upstream.LeastSessions || p.Choice(false).Balance != upstream.RoundRobin {
+		t.Errorf("nothing said: %s and %s", p.Choice(true).Balance, p.Choice(false).Balance)
 	}
 	p.LoadBalancing = upstream.Random
-	if p.Balance(true) != upstream.Random || p.Balance(false) != upstream.Random {
-		t.Errorf("random: %s and %s", p.Balance(true), p.Balance(false))
+	if p.Choice(true).Balance != upstream.Random || p.Choice(false).Balance != upstream.Random {
+		t.Errorf("random: %s and %s", p.Choice(true).Balance, p.Choice(false).Balance)
 	}
 }
 
@@ -435,7 +435,7 @@ func TestHashIsOneField(t *testing.T) {
 	if got := p.Overlay(Policy{}).Hash; got != p.Hash {
 		t.Errorf("overlaid by nothing: %+v", got)
 	}
-	if p.Balance(true) != upstream.LeastSessions || p.Balance(false) != upstream.RoundRobin {
+	if p.Choice(true).Balance != upstream.LeastSessions || p.Choice(false).Balance != upstream.RoundRobin {
 		t.Error("a request without what is hashed")
 	}
 }

@@ -10,7 +10,7 @@ import (
 func TestRoundRobinTakesTurns(t *testing.T) {
 	s := NewPool().Service("svc", specs(3))
 	for i := range 7 {
-		e, err := s.Pick(RoundRobin)
+		e, err := s.Pick(Choice{Balance: RoundRobin})
 		if err != nil || e != s.Endpoints[i%3] {
 			t.Fatalf("pick %d: %v, %v, want endpoint %d", i, e, err, i%3)
 		}
@@ -19,11 +19,11 @@ func TestRoundRobinTakesTurns(t *testing.T) {
 
 func TestTurnSurvivesANewList(t *testing.T) {
 	p := NewPool()
-	first, err := p.Service("svc", specs(2)).Pick(RoundRobin)
+	first, err := p.Service("svc", specs(2)).Pick(Choice{Balance: RoundRobin})
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := p.Service("svc", specs(3)).Pick(RoundRobin)
+	second, err := p.Service("svc", specs(3)).Pick(Choice{Balance: RoundRobin})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,11 +40,11 @@ func TestLeastSessions(t *testing.T) {
 		}
 	}
 	for range 4 {
-		if e, err := s.Pick(LeastSessions); err != nil || e != s.Endpoints[1] {
+		if e, err := s.Pick(Choice{Balance: LeastSessions}); err != nil || e != s.Endpoints[1] {
 			t.Fatalf("%v, %v, want the endpoint with one session", e, err)
 		}
 	}
-	if e, err := s.Pick(LeastSessions, s.Endpoints[1]); err != nil || e != s.Endpoints[0] {
+	if e, err := s.Pick(Choice{Balance: LeastSessions}, s.Endpoints[1]); err != nil || e != s.Endpoints[0] {
 		t.Errorf("without the best: %v, %v, want the one with two sessions", e, err)
 	}
 }
@@ -53,7 +53,7 @@ func TestLeastSessionsTiesTakeTurns(t *testing.T) {
 	s := NewPool().Service("svc", specs(4))
 	seen := make(map[*Endpoint]int)
 	for range 40 {
-		e, err := s.Pick(LeastSessions)
+		e, err := s.Pick(Choice{Balance: LeastSessions})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestTakeDoesNotHerd(t *testing.T) {
 		for range len(s.Endpoints) {
 			wg.Go(func() {
 				<-start
-				if _, err := s.Take(LeastSessions); err != nil {
+				if _, err := s.Take(Choice{Balance: LeastSessions}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -97,7 +97,7 @@ func TestTakeChoosesAndCountsInOneStep(t *testing.T) {
 	s.state.take.Lock()
 	taken := make(chan *Endpoint, 1)
 	go func() {
-		e, _ := s.Take(LeastSessions)
+		e, _ := s.Take(Choice{Balance: LeastSessions})
 		taken <- e
 	}()
 	select {
@@ -116,7 +116,7 @@ func TestTwoChoicesAreEven(t *testing.T) {
 	const endpoints, each = 40, 100
 	s := NewPool().Service("svc", specs(endpoints))
 	for range endpoints * each {
-		if _, err := s.Take(LeastSessions); err != nil {
+		if _, err := s.Take(Choice{Balance: LeastSessions}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,7 +134,7 @@ func TestRandomReachesEveryEndpointLeft(t *testing.T) {
 	exclude := s.Endpoints[:17]
 	seen := make(map[*Endpoint]int)
 	for range 600 {
-		e, err := s.Pick(Random, exclude...)
+		e, err := s.Pick(Choice{Balance: Random}, exclude...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +159,7 @@ func TestNoEndpoint(t *testing.T) {
 		"many":     p.Service("many", specs(twoChoices+1)),
 	} {
 		for _, balance := range []Balance{LeastSessions, RoundRobin, Random, ""} {
-			e, err := s.Take(balance, s.Endpoints...)
+			e, err := s.Take(Choice{Balance: balance}, s.Endpoints...)
 			if e != nil || !errors.Is(err, ErrNoEndpoint) {
 				t.Errorf("%s, %s: %v, %v, want ErrNoEndpoint", name, balance, e, err)
 			}
@@ -184,7 +184,7 @@ func BenchmarkTake(b *testing.B) {
 	s := NewPool().Service("svc", specs(8))
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if e, err := s.Take(LeastSessions); err == nil {
+			if e, err := s.Take(Choice{Balance: LeastSessions}); err == nil {
 				e.Release()
 			}
 		}
@@ -206,7 +206,7 @@ func TestUnhealthyIsNotChosen(t *testing.T) {
 			}
 			seen := make(map[*Endpoint]int)
 			for range 200 {
-				e, err := s.Take(balance)
+				e, err := s.Take(Choice{Balance: balance})
 				if err != nil || !left[e] {
 					t.Fatalf("%d endpoints, %s: %v, %v, want one of the healthy", n, balance, e, err)
 				}
@@ -215,7 +215,7 @@ func TestUnhealthyIsNotChosen(t *testing.T) {
 			if len(seen) != len(left) {
 				t.Errorf("%d endpoints, %s: only one of two healthy endpoints was chosen", n, balance)
 			}
-			if e, err := s.Pick(balance, s.Endpoints[1]); err != nil || e != s.Endpoints[n-1] {
+			if e, err := s.Pick(Choice{Balance: balance}, s.Endpoints[1]); err != nil || e != s.Endpoints[n-1] {
 				t.Errorf("%d endpoints, %s, without the first: %v, %v, want the other healthy one", n, balance, e, err)
 			}
 		}
@@ -238,12 +238,12 @@ func TestNoHealthy(t *testing.T) {
 			{s.Endpoints[:2], ErrNoHealthy, "the only endpoint is unhealthy"},
 			{s.Endpoints, ErrNoEndpoint, ErrNoEndpoint.Error()},
 		} {
-			if _, err := s.Take(balance, tt.exclude...); !errors.Is(err, tt.want) || err.Error() != tt.text {
+			if _, err := s.Take(Choice{Balance: balance}, tt.exclude...); !errors.Is(err, tt.want) || err.Error() != tt.text {
 				t.Errorf("%s without %d: %v, want %q", balance, len(tt.exclude), err, tt.text)
 			}
 		}
 		p.Service("svc", specs(3)[2:])
-		if _, err := s.Pick(balance); err == nil || err.Error() != "the only endpoint is unhealthy" {
+		if _, err := s.Pick(Choice{Balance: balance}); err == nil || err.Error() != "the only endpoint is unhealthy" {
 			t.Errorf("%s, two are leaving: %v", balance, err)
 		}
 		if s.Endpoints[0].Sessions() != 0 {

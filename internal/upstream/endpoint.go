@@ -50,6 +50,11 @@ type Endpoint struct {
 	security atomic.Pointer[security] // likewise; nil: the dialer's own
 	target   *target                  // owned by the pool, under its lock; nil: not probed
 
+	weight atomic.Int32 // written by the pool, under its lock; see Weight
+	begun  atomic.Int64 // when it joined, or was well again: nanoseconds since the epoch by the pool's clock
+
+	credit float64 // towards the next turn, where weights differ; guarded by the state's turns
+
 	health  health
 	outlier outlier
 }
@@ -96,7 +101,9 @@ func (e *Endpoint) Leaving() bool { return e.leaving.Load() || e.drained.Load() 
 
 // Drain makes the endpoint leave by an operator's word, or takes that word back. It holds until the endpoint is listed anew.
 func (e *Endpoint) Drain(on bool) {
-	e.drained.Store(on)
+	if e.drained.Swap(on) && !on {
+		e.begin()
+	}
 	e.state.keepHalf()
 }
 

@@ -12,7 +12,7 @@ func TestPickByMovesLittle(t *testing.T) {
 	where := func(n int) (at [keys]*Endpoint) {
 		s := p.Service("svc", specs(n))
 		for i := range at {
-			e, err := s.PickBy(fmt.Sprint("client-", i))
+			e, err := s.PickBy(KeyOf(fmt.Sprint("client-", i)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -49,12 +49,12 @@ func TestPickByMovesLittle(t *testing.T) {
 func TestPickByAndPickNamedExclude(t *testing.T) {
 	p := NewPool()
 	s := p.Service("svc", specs(2))
-	first, _ := s.PickBy("k")
-	second, err := s.PickBy("k", first)
+	first, _ := s.PickBy(KeyOf("k"))
+	second, err := s.PickBy(KeyOf("k"), first)
 	if err != nil || second == first {
 		t.Errorf("%v %v", second, err)
 	}
-	if _, err := s.PickBy("k", first, second); !errors.Is(err, ErrNoEndpoint) {
+	if _, err := s.PickBy(KeyOf("k"), first, second); !errors.Is(err, ErrNoEndpoint) {
 		t.Error(err)
 	}
 	if e, err := s.PickNamed(second.ID); err != nil || e != second {
@@ -67,7 +67,7 @@ func TestPickByAndPickNamedExclude(t *testing.T) {
 		t.Error(err)
 	}
 	first.Drain(true)
-	if e, err := s.PickBy("k"); err != nil || e != second {
+	if e, err := s.PickBy(KeyOf("k")); err != nil || e != second {
 		t.Error(e, err)
 	}
 }

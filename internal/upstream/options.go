@@ -1,5 +1,7 @@
 package upstream
 
+import "maps"
+
 // Options are what a source says of a service beside where it runs. The zero value is a service that speaks HTTP/1.1,
 // whose certificates are judged as the Dialer says, and which is not probed.
 type Options struct {
@@ -17,10 +19,14 @@ type Options struct {
 
 	// Panic has sessions and requests go to any endpoint that is not leaving when none is well: all Unhealthy or ejected.
 	Panic bool
+
+	// Weights are the shares of endpoints by their ID, 0 to MaxWeight; one that is not there has 1. Read it only, once it is given away.
+	Weights map[string]int
 }
 
 func (o *Options) equal(other *Options) bool {
-	return o.Protocol == other.Protocol && o.Probe == other.Probe && o.Outliers == other.Outliers && o.Panic == other.Panic && o.TLS.equal(other.TLS)
+	return o.Protocol == other.Protocol && o.Probe == other.Probe && o.Outliers == other.Outliers && o.Panic == other.Panic &&
+		o.TLS.equal(other.TLS) && maps.Equal(o.Weights, other.Weights)
 }
 
 // Protocol names a version of HTTP, as a service speaks it.

@@ -186,6 +186,7 @@ func (st *state) readmit(e *Endpoint) {
 
 // returned tells who is to know that e, which was ejected, is not any more.
 func (st *state) returned(e *Endpoint) {
+	e.begin()
 	if st.pool.OnReturn != nil && e.Takes() {
 		st.pool.OnReturn(e)
 	}

@@ -20,6 +20,7 @@ type Pool struct {
 	OnEject, OnReturn func(*Endpoint)
 
 	probes schedule
+	clock  func() time.Time // constant once there is a service
 
 	mu       sync.Mutex // guards the following
 	services map[string]*state
@@ -35,6 +36,9 @@ type state struct {
 	ejecting  sync.Mutex   // guards who is ejected
 	compareAt atomic.Int64 // when latencies are compared next, in ns since 1970; 0: they never were
 
+	turns sync.Mutex   // guards the credit of the endpoints
+	begun atomic.Int64 // when an endpoint did last; see Endpoint.begun
+
 	// Owned by the pool, under its lock.
 	current   *Service
 	endpoints map[Spec]*Endpoint
@@ -43,7 +47,7 @@ type state struct {
 
 // NewPool returns an empty pool.
 func NewPool() *Pool {
-	return &Pool{services: make(map[string]*state), probes: schedule{wake: make(chan struct{}, 1)}}
+	return &Pool{services: make(map[string]*state), probes: schedule{wake: make(chan struct{}, 1)}, clock: time.Now}
 }
 
 // Service makes specs the endpoints of the named service that may take new sessions, and
@@ -89,11 +93,13 @@ func (p *Pool) list(name string, specs []Spec, options Options) (service *Servic
 		if e == nil {
 			e = newEndpoint(name, spec)
 			e.state = st
+			e.begin()
 			st.endpoints[spec] = e
 			if p.OnJoin != nil {
 				joined = append(joined, e)
 			}
 		}
+		e.weight.Store(int32(options.weightOf(&spec)))
 		listed = append(listed, e)
 	}
 	st.secure(options.TLS)
@@ -105,6 +111,7 @@ func (p *Pool) list(name string, specs []Spec, options Options) (service *Servic
 		case was && seen[spec]:
 			e.drained.Store(false) // it has begun a new life
 			st.begins(e)
+			e.begin()
 			if p.OnJoin != nil {
 				joined = append(joined, e)
 			}
@@ -118,6 +125,7 @@ func (p *Pool) list(name string, specs []Spec, options Options) (service *Servic
 	}
 	if st.current == nil || !slices.Equal(st.current.Endpoints, listed) || !st.current.equal(&options) {
 		st.current = &Service{Name: name, Endpoints: listed, Options: options, state: st}
+		st.current.weigh()
 		st.newest.Store(st.current)
 	}
 	return st.current, left, joined

@@ -48,7 +48,7 @@ func TestLeaving(t *testing.T) {
 	}
 	for _, balance := range []Balance{LeastSessions, RoundRobin, Random} {
 		for range 8 {
-			if e, err := old.Pick(balance); err != nil || e != b {
+			if e, err := old.Pick(Choice{Balance: balance}); err != nil || e != b {
 				t.Fatalf("%s on the old list: %v, %v, want b", balance, e, err)
 			}
 		}
@@ -58,7 +58,7 @@ func TestLeaving(t *testing.T) {
 		t.Error("an endpoint that came back is still leaving")
 	}
 	p.Service("svc", nil)
-	if _, err := old.Pick(RoundRobin); !errors.Is(err, ErrNoEndpoint) {
+	if _, err := old.Pick(Choice{Balance: RoundRobin}); !errors.Is(err, ErrNoEndpoint) {
 		t.Errorf("pick among leaving endpoints: %v, want ErrNoEndpoint", err)
 	}
 }
@@ -82,7 +82,7 @@ func TestSweep(t *testing.T) {
 	if len(p.services) != 0 {
 		t.Errorf("%d services left, want none", len(p.services))
 	}
-	if _, err := s.Pick(LeastSessions); !errors.Is(err, ErrNoEndpoint) {
+	if _, err := s.Pick(Choice{Balance: LeastSessions}); !errors.Is(err, ErrNoEndpoint) {
 		t.Errorf("pick on a forgotten service: %v, want ErrNoEndpoint", err)
 	}
 }
@@ -102,7 +102,7 @@ func TestPoolConcurrently(t *testing.T) {
 		})
 		wg.Go(func() {
 			for range 200 {
-				if e, err := s.Take(LeastSessions); err == nil {
+				if e, err := s.Take(Choice{Balance: LeastSessions}); err == nil {
 					e.Release()
 				}
 			}

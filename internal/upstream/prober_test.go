@@ -327,7 +327,7 @@ func TestProberConcurrently(t *testing.T) {
 	for i := range 300 {
 		p.ServiceWith("svc", list[i%3:], Options{Probe: probes[i%2*(i%3)]})
 		p.Sweep()
-		_, _ = p.ServiceWith("other", list, Options{Probe: probes[0]}).Pick(RoundRobin)
+		_, _ = p.ServiceWith("other", list, Options{Probe: probes[0]}).Pick(Choice{Balance: RoundRobin})
 	}
 	s := p.ServiceWith("svc", list, Options{Probe: probes[0]})
 	for slices.ContainsFunc(s.Endpoints, (*Endpoint).Healthy) {
@@ -337,7 +337,7 @@ func TestProberConcurrently(t *testing.T) {
 			t.Fatal("the probes find no endpoint unhealthy")
 		}
 	}
-	_, err := s.Pick(LeastSessions)
+	_, err := s.Pick(Choice{Balance: LeastSessions})
 	if !errors.Is(err, ErrNoHealthy) || errors.Is(err, ErrNoEndpoint) || err.Error() != "all 3 endpoints are unhealthy" {
 		t.Errorf("picked among the unhealthy: %v", err)
 	}

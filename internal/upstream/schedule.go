@@ -87,7 +87,14 @@ func (s *schedule) begin(ctx context.Context) (*target, context.Context, time.Du
 func (s *schedule) observe(t *target, err error) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !t.retired && t.endpoint.health.observe(&t.probe, err, time.Now())
+	was := t.endpoint.Healthy()
+	if t.retired || !t.endpoint.health.observe(&t.probe, err, time.Now()) {
+		return false
+	}
+	if !was && t.endpoint.Healthy() {
+		t.endpoint.begin()
+	}
+	return true
 }
 
 // again ends a target's probe and puts it back, an interval after that began: a tenth more or less, so that what began
