@@ -12,7 +12,6 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/unit"
 )
 
@@ -40,10 +39,6 @@ const hintNoValue = "remove the key, and its default holds"
 
 // value reads n into v, which stands at key.
 func (d *decoder) value(n ast.Node, v reflect.Value, key string) {
-	if v.Type() == reflect.TypeFor[route.Unavailable]() {
-		d.fail(n, key, errUnavailable, hintNoValue)
-		return
-	}
 	if _, null := n.(*ast.NullNode); null {
 		d.null(n, v, key)
 		return

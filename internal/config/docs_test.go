@@ -106,7 +106,7 @@ func (g *generator) rows(b *bytes.Buffer, t reflect.Type, key string) {
 			full += "[]"
 			inner = indirect(inner.Elem())
 		}
-		if inner.Kind() == reflect.Struct && inner != reflect.TypeFor[route.Unavailable]() {
+		if inner.Kind() == reflect.Struct && typeName(inner) == "section" {
 			g.rows(b, inner, full)
 		}
 	}
@@ -127,10 +127,10 @@ func row(b *bytes.Buffer, key string, t reflect.Type, text string) {
 func typeName(t reflect.Type) string {
 	t = indirect(t)
 	switch {
-	case t == reflect.TypeFor[route.Unavailable]():
-		return "-"
-	case t == reflect.TypeFor[time.Duration]():
+	case t == reflect.TypeFor[time.Duration](), t == reflect.TypeFor[route.SlowStart]():
 		return "duration"
+	case t == reflect.TypeFor[route.Attempts]():
+		return "number"
 	case t == reflect.TypeFor[unit.Size]():
 		return "size"
 	case t == reflect.TypeFor[unit.Rate]():

@@ -90,17 +90,11 @@ func TestErrors(t *testing.T) {
 			"      |                  ^",
 			"fairlead: hint: "+hintValue,
 		)},
-		{"value of a later version", "defaults: {loadBalancing: sticky}", lines(
-			`f.yaml:1:27: defaults.loadBalancing: "sticky": not available in this version`,
-			"    1 | defaults: {loadBalancing: sticky}",
-			"      |                           ^",
+		{"value of a later version", "defaults: {auth: bearer}", lines(
+			`f.yaml:1:18: defaults.auth: "bearer": not available in this version`,
+			"    1 | defaults: {auth: bearer}",
+			"      |                  ^",
 			"fairlead: hint: "+hintValue,
-		)},
-		{"key of a later version", "defaults: {retries: {attempts: 2}}", lines(
-			"f.yaml:1:12: defaults.retries: not available in this version",
-			"    1 | defaults: {retries: {attempts: 2}}",
-			"      |            ^",
-			"fairlead: hint: remove the key, and its default holds",
 		)},
 		{"key of a later version without a struct", "limits:\n  connectionsPerClient: 4\n", lines(
 			"f.yaml:2:3: limits.connectionsPerClient: not available in this version",

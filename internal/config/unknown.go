@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/unit"
 )
 
@@ -31,9 +30,7 @@ func unknown(full, name string, fields []field) (hint string, err error) {
 	}
 	names := make([]string, 0, len(fields))
 	for _, f := range fields {
-		if f.typ != reflect.TypeFor[route.Unavailable]() {
-			names = append(names, f.name)
-		}
+		names = append(names, f.name)
 	}
 	hint = "the keys here are " + strings.Join(names, ", ")
 	if guess := closest(name, names); guess != "" {

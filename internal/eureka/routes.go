@@ -120,6 +120,7 @@ func (t translation) route(base route.Route, id string, offers []offer) route.Ro
 	_, listed := won.instance.Metadata[keyCORSOrigins]
 	r.CORSAnyone = won.cors && !listed && len(policy.WebSocket.AllowedOrigins) == 0 && len(t.operator.WebSocket.AllowedOrigins) == 0
 	r.Target, r.Filters = won.serviceURL, won.filters
+	r.Retry, r.Persistence = policy.Retry(), policy.Kept(r.ServiceID)
 	r.Prefixes = prefixes(r.ServiceID, r.GatewayURL)
 	return r
 }

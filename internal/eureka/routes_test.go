@@ -483,6 +483,42 @@ func TestZoweLoadBalancers(t *testing.T) {
 	}
 }
 
+// TestRetriesAndCookies are what a route has of its policy beside the policy itself.
+func TestRetriesAndCookies(t *testing.T) {
+	at := func(metadata ...string) *route.Route {
+		routes := translated(route.Policy{}, upAt(1, ws("/ws", metadata...)...))
+		r := routes[len(routes)-1]
+		if len(r.Problems) > 0 {
+			t.Errorf("%q: %q", metadata, r.Problems)
+		}
+		return &r
+	}
+	if r := at(); r.Retry != nil || r.Persistence != nil || r.Policy.Retries.Methods != "" {
+		t.Errorf("nothing said: %+v %+v", r.Retry, r.Persistence)
+	}
+	if r := at(keyRetryAll, "TRUE"); r.Retry != nil || r.Policy.Retries.Methods != route.RetryAll {
+		t.Errorf("%s: %+v", keyRetryAll, r.Policy.Retries)
+	}
+	if r := at(keyRetryAll, "true", "fairlead.retries.methods", "idempotent"); r.Policy.Retries.Methods != route.RetryIdempotent {
+		t.Errorf("our own key goes over %s: %+v", keyRetryAll, r.Policy.Retries)
+	}
+	r := at("fairlead.retries.codes", "502,503", "fairlead.retries.backoff", "50ms")
+	if want := (route.Retry{Attempts: 1, Codes: []int{502, 503}, Backoff: 50 * time.Millisecond, Methods: route.RetryIdempotent}); !reflect.DeepEqual(*r.Retry, want) {
+		t.Errorf("%+v, want %+v", *r.Retry, want)
+	}
+	if r := at("fairlead.retries.attempts", "off"); r.Retry == nil || r.Retry.Attempts != 0 {
+		t.Errorf("off: %+v", r.Retry)
+	}
+	r = at("fairlead.loadBalancing", "sticky", "fairlead.sticky.cookieName", "at", "fairlead.sticky.lifetime", "off", "fairlead.routes.ws-v1.sticky.path", "/svc")
+	if want := (route.Persistence{Name: "at", Managed: true, Path: "/svc"}); *r.Persistence != want {
+		t.Errorf("%+v, want %+v", *r.Persistence, want)
+	}
+	one, other := at("fairlead.loadBalancing", "sticky").Persistence, at("fairlead.loadBalancing", "sticky").Persistence
+	if *one != *other || one.Path != "/" || one.Lifetime != 24*time.Hour || !strings.HasPrefix(one.Name, "fairlead-endpoint-") {
+		t.Errorf("%+v and %+v", one, other)
+	}
+}
+
 // TestWeightsFromMetadata: each instance says its own; one that is no weight is told of and counts as 1.
 func TestWeightsFromMetadata(t *testing.T) {
 	all := []*Instance{

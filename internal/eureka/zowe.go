@@ -23,6 +23,7 @@ const (
 	keyAnswerHeaders  = "apiml.response.headers"
 	keyIgnoredHeaders = "apiml.headersToIgnore"
 	keyBalancer       = "apiml.lb.type"
+	keyRetryAll       = "apiml.okToRetryOnAllOperations"
 )
 
 // readZowe reads the instance's keys of this kind.
@@ -35,6 +36,9 @@ func (o *offer) readZowe() {
 	o.policy.Timeouts.Response = o.milliseconds(keyReadTimeout)
 	o.readHeaders()
 	o.readBalancer()
+	if isTrue(o.instance.Metadata[keyRetryAll]) {
+		o.policy.Retries.Methods = route.RetryAll
+	}
 }
 
 // readBalancer reads Zowe's load balancers (zowe.md, section 5.2). A user's instance is found by hash, not kept for hours.

@@ -94,7 +94,13 @@ func addRoutePolicyChecks(t checkTable) {
 		at.optional("header", h.Header, 256)
 		at.optional("cookie", h.Cookie, 256)
 	}))
-	t.add(on(func(at spot, s *v1alpha1.StickyPolicy) { at.optional("cookieName", s.CookieName, 256) }))
+	t.add(on(func(at spot, s *v1alpha1.StickyPolicy) {
+		at.optional("cookieName", s.CookieName, 256)
+		at.optional("path", s.Path, 256)
+		if v := at.at("path"); s.Path != "" && (s.Path[0] != '/' || strings.ContainsAny(s.Path, ";, ")) {
+			v.refuse("", "%s is no path: want one that begins with /", shown(s.Path, true))
+		}
+	}))
 }
 
 // oneOf checks a field with some values that need not be said.

@@ -78,6 +78,7 @@ func (r *reading) finish(out *route.Rule, own route.Timeouts) {
 	}
 	var rt *route.Retry
 	var ps *route.Persistence
+	apart := false
 	switch {
 	case len(layers) == 0 && own == (route.Timeouts{}) && (common || len(r.layers) == 0):
 		out.Policy = &r.base // nobody says anything
@@ -87,7 +88,7 @@ func (r *reading) finish(out *route.Rule, own route.Timeouts) {
 			p, rt, ps = l.over(p, rt, ps)
 		}
 		p = p.Overlay(route.Policy{Timeouts: own})
-		if len(r.layers) > 0 && !common {
+		if apart = len(r.layers) > 0 && !common; apart {
 			p = r.perBackend(out, p, own)
 		}
 		out.Policy = &p
@@ -97,6 +98,12 @@ func (r *reading) finish(out *route.Rule, own route.Timeouts) {
 	}
 	if out.Persistence == nil {
 		out.Persistence = ps
+	}
+	if out.Retry == nil {
+		out.Retry = out.Policy.Retry()
+	}
+	if out.Persistence == nil && !apart {
+		out.Persistence = out.Policy.Kept(out.ID)
 	}
 }
 
@@ -116,6 +123,9 @@ func (r *reading) perBackend(out *route.Rule, p route.Policy, own route.Timeouts
 		}
 		q = q.Overlay(route.Policy{Timeouts: own})
 		b.Policy = &q
+		if b.Persistence == nil {
+			b.Persistence = q.Kept(out.ID)
+		}
 		if i == 0 {
 			before = q
 		} else {

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -233,7 +234,29 @@ func balanceOf(policy *albv1.BackendLoadBalancingPolicy) (out *routePolicy, note
 		return nil, "", invalid("loadBalancing.strategy %q: want round-robin, least-request, load-aware or ring-hash", l.Strategy)
 	}
 	if l.SlowStart != nil {
-		undone = append(undone, "loadBalancing.slowStart is not available in this version: new endpoints get their full share at once")
+		var err error
+		if out.said.SlowStart, err = slowStartOf(l.SlowStart); err != nil {
+			return nil, "", invalid("loadBalancing.slowStart.%s", err)
+		}
 	}
 	return out, strings.Join(undone, "; "), nil
+}
+
+// slowStartOf reads AGC's slow start, which is Envoy's: the share is (age/window)^(1/aggression) of what it comes to, and
+// startWeightPercent of it at least. The error names the field.
+func slowStartOf(c *albv1.SlowStartConfig) (out route.SlowStart, err error) {
+	const most = 24 * time.Hour
+	if out.Window = c.Window.Duration; out.Window <= 0 || out.Window > most {
+		return out, fmt.Errorf("window %s: want more than 0s, and %s at most", out.Window, most)
+	}
+	text := orElse(c.Aggression, "1.0")
+	if out.Aggression, err = strconv.ParseFloat(text, 64); err != nil || out.Aggression <= 0 || out.Aggression > 1e6 {
+		return out, fmt.Errorf("aggression %q: want a decimal above 0", text)
+	}
+	percent := orElse(c.StartWeightPercent, 10)
+	if percent < 0 || percent > 100 {
+		return out, fmt.Errorf("startWeightPercent %d: want 0 to 100", percent)
+	}
+	out.Start = max(float64(percent)/100, 1e-6) // nothing at all would be nothing for ever where there is no other
+	return out, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairlead-gateway/fairlead/api/fairlead/v1alpha1"
 	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
 // routePolicy is what a policy says of what it is for.
@@ -88,7 +89,7 @@ type said struct{ name, value string }
 
 // routeFields are the fields of spec that are text or a number.
 func routeFields(spec *v1alpha1.RoutePolicySpec) []said {
-	list := []said{{"auth", spec.Auth}, {"hostHeader", spec.HostHeader}}
+	list := []said{{"auth", spec.Auth}, {"hostHeader", spec.HostHeader}, {"slowStart", string(spec.SlowStart)}}
 	if spec.LoadBalancing != "hash" && spec.LoadBalancing != "sticky" { // see balancePersistence
 		list = append(list, said{"loadBalancing", spec.LoadBalancing})
 	}
@@ -155,18 +156,7 @@ func balancePersistence(spec *v1alpha1.RoutePolicySpec, owner string) (*route.Pe
 	case spec.Sticky != nil && spec.LoadBalancing != "sticky":
 		return nil, errors.New("sticky: it is for loadBalancing sticky")
 	case spec.LoadBalancing == "sticky":
-		out := &route.Persistence{Managed: true, Path: "/"}
-		if s := spec.Sticky; s != nil {
-			var err error
-			if out.Lifetime, err = ownDuration("sticky.lifetime", s.Lifetime); err != nil {
-				return nil, err
-			}
-			out.Name = s.CookieName
-		}
-		if out.Name == "" {
-			out.Name = sessionName(owner, false)
-		}
-		return out, checkToken("sticky.cookieName", out.Name)
+		return stickyPersistence(spec.Sticky, owner)
 	case spec.LoadBalancing != "hash":
 		return nil, nil
 	case h != nil && h.Cookie != "":
@@ -178,6 +168,25 @@ func balancePersistence(spec *v1alpha1.RoutePolicySpec, owner string) (*route.Pe
 		return nil, errors.New("hash: one of header, cookie, clientAddress and user is needed")
 	}
 	return nil, nil // the policy itself: routeFields
+}
+
+// stickyPersistence is the cookie of a policy. Its name is the policy's: what it is for shares it.
+func stickyPersistence(s *v1alpha1.StickyPolicy, owner string) (*route.Persistence, error) {
+	p := route.Policy{LoadBalancing: upstream.Sticky}
+	if s != nil {
+		for _, f := range []said{{"sticky.cookieName", s.CookieName}, {"sticky.lifetime", string(s.Lifetime)}, {"sticky.path", s.Path}} {
+			if f.value == "" {
+				continue
+			}
+			if err := p.Set(f.name, f.value); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if p.Sticky.CookieName == "" {
+		p.Sticky.CookieName = sessionName(owner, false)
+	}
+	return p.Kept(owner), nil
 }
 
 // layersOfRule are the policies for the rule that is being read, the weakest first: all but those for its backends.

@@ -18,6 +18,10 @@ const tokenCookie = "apimlAuthenticationToken"
 // aim reads what the policy chooses an endpoint by. Who the client is has been found by then.
 func (x *exchange) aim() {
 	p := x.to.policy
+	if keep := x.to.Persistence; keep != nil && x.to.backend == nil {
+		x.to.stay = stay{rule: keep, passes: x.shownPasses(keep)}
+		x.to.stay.endpoint = x.stays(keep)
+	}
 	if x.to.stay.rule == nil {
 		if key := x.hashKey(p); key != "" {
 			x.to.key = upstream.KeyOf(key)

@@ -177,7 +177,7 @@ func (s *Server) forward(c *call) error {
 		c.last = x.record.Time.Add(timeouts.Request)
 	}
 	mirrored := x.to.backend != nil && x.to.mirrored()
-	if x.to.Retry != nil || mirrored {
+	if x.to.Retry != nil || mirrored || x.to.backend == nil && x.to.policy.Retries.Methods == route.RetryAll {
 		if err := x.keep(maxKeptBody); err != nil {
 			return err
 		}
@@ -185,7 +185,7 @@ func (s *Server) forward(c *call) error {
 	if mirrored {
 		s.mirror(c)
 	}
-	if x.to.Retry != nil {
+	if x.to.Retry != nil && x.to.backend != nil {
 		s.budgets.count(x.to.service.Name, x.to.backend.Budget)
 	}
 	x.hold()
@@ -207,7 +207,7 @@ func (s *Server) forward(c *call) error {
 		}
 		c.tried = append(c.tried, c.endpoint)
 		switch {
-		case (unreached(err) || err == nil && c.unavailable()) && passed < maxAttempts && c.passOver():
+		case passed < maxAttempts && (unreached(err) && c.passOver(false) || err == nil && c.unavailable() && c.passOver(true)):
 			passed++
 			if err == nil {
 				c.discard()
@@ -230,9 +230,15 @@ func (s *Server) forward(c *call) error {
 	}
 }
 
-// passOver chooses an endpoint that has not failed, if there is one.
-func (c *call) passOver() bool {
+// passOver chooses an endpoint that has not failed, if there is one. Around: else one that has.
+func (c *call) passOver(around bool) bool {
 	next, none := c.x.to.pick(c.tried...)
+	if none != nil && around {
+		c.tried = c.tried[len(c.tried)-1:] // what has just failed may come last
+		if next, none = c.x.to.pick(c.tried...); none != nil {
+			next, none = c.x.to.pick()
+		}
+	}
 	if none == nil {
 		c.endpoint, c.fresh = next, false
 	}

@@ -47,19 +47,31 @@ func (x *exchange) placed(keep *route.Persistence, passes []pass) (found *route.
 		if p := x.to.PersistenceFor(b); p == nil || p.Name != keep.Name || b.Service == nil || b.Invalid != "" {
 			continue
 		}
-		for _, ep := range b.Service.Endpoints {
-			for j, p := range passes[:min(best+1, len(passes))] {
-				if p.at^own != ep.Identity() || ep.Leaving() || !ep.Healthy() || !p.holds(x.record.Time, keep) {
-					continue
-				}
-				if j < best || found.Weight == 0 { // of two backends with one endpoint that which still takes clients
-					found, at, best = b, ep, j
-				}
+		ep, j := x.leads(keep, passes[:min(best+1, len(passes))], own, b.Service)
+		if ep != nil && (j < best || found.Weight == 0) { // of two backends with one endpoint that which still takes clients
+			found, at, best = b, ep, j
+		}
+	}
+	return found, at
+}
+
+// leads finds the endpoint of a service to which the first of the passes leads that leads to one that takes clients, and which pass that is.
+func (x *exchange) leads(keep *route.Persistence, passes []pass, own uint64, service *upstream.Service) (at *upstream.Endpoint, which int) {
+	for _, ep := range service.Endpoints {
+		for j, p := range passes {
+			if p.at^own == ep.Identity() && ep.Takes() && p.holds(x.record.Time, keep) {
+				at, which, passes = ep, j, passes[:j]
 				break
 			}
 		}
 	}
-	return found, at
+	return at, which
+}
+
+// stays finds where the client of a route that has one service has been kept; nil: nowhere, or its endpoint takes no more.
+func (x *exchange) stays(keep *route.Persistence) *upstream.Endpoint {
+	ep, _ := x.leads(keep, x.to.stay.passes, mark(x.to.Route, keep), x.to.service)
+	return ep
 }
 
 // shownPasses are the passes that the request has under the name of a persistence.

@@ -12,6 +12,7 @@ import (
 	ws "github.com/coder/websocket"
 
 	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
 // count has a player send numbers, some of them ahead of the answers, until stop, and wants each answered once and in order. It

@@ -199,7 +199,7 @@ func eurekaRoutes(pool *upstream.Pool, services []service) []route.Route {
 			routes = append(routes, route.Route{
 				ID: s.id + ":" + gw, Source: "eureka", ServiceID: s.id, GatewayURL: gw, Target: target,
 				Prefixes: []string{"/" + s.id + "/" + gw, "/" + gw + "/" + s.id},
-				Service:  pool.Service(s.id, specs), Policy: &p, CORS: s.cors, CORSAnyone: s.cors && s.policy == nil, SameOrigin: s.same,
+				Service:  pool.Service(s.id, specs), Policy: &p, Retry: p.Retry(), Persistence: p.Kept(s.id), CORS: s.cors, CORSAnyone: s.cors && s.policy == nil, SameOrigin: s.same,
 			})
 		}
 	}

@@ -95,7 +95,7 @@ func (s *Server) aboveLevel(service *upstream.Service, filter func(*sessionPolic
 	byEndpoint := map[*upstream.Endpoint][]*Session{}
 	for _, ss := range s.Sessions.snapshot(0) {
 		e := ss.endpoint.Load()
-		if e == nil || ss.relay.Load() == nil || !slices.Contains(service.Endpoints, e) || !takes(e) {
+		if e == nil || ss.relay.Load() == nil || !slices.Contains(service.Endpoints, e) || !e.Takes() {
 			continue
 		}
 		if ss.policy.failover != route.FailoverOff && !ss.policy.keyed && filter(ss.policy) {
@@ -121,7 +121,7 @@ type level struct{ sessions, endpoints, weight int64 }
 
 func levelOf(service *upstream.Service) (l level) {
 	for _, e := range service.Endpoints {
-		if takes(e) {
+		if e.Takes() {
 			l.sessions += e.Sessions()
 			l.endpoints++
 			l.weight += int64(e.Weight())
@@ -139,5 +139,5 @@ func (l level) share(e *upstream.Endpoint) int64 {
 	return (l.sessions*part + whole - 1) / whole
 }
 
-// takes tells whether e takes new sessions.
+// takes tells whether e takes sessions, as far as its source and its probes say.
 func takes(e *upstream.Endpoint) bool { return !e.Leaving() && e.Healthy() }

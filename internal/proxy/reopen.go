@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
@@ -59,10 +60,12 @@ func (x *exchange) another(tried []*upstream.Endpoint, err error) *upstream.Endp
 
 var errUnavailable = errors.New("the service answered 503")
 
-// unavailable tells whether the service's answer is one that has Zowe ask its next instance: 503 to a GET (zowe.md, section 5.3).
-// A rule of a Gateway says itself what is repeated; see retry.
+// unavailable tells whether the service's answer is one that has Zowe ask its next instance: 503 to a GET, or to any request where the
+// service says so (zowe.md, section 5.3). A rule of a Gateway, and a policy that says more of retries, say themselves what is repeated;
+// see retry.
 func (c *call) unavailable() bool {
 	x := c.x
-	return x.to.backend == nil && c.answer.Status == http.StatusServiceUnavailable && x.request.Method == http.MethodGet && x.kept.whole &&
+	return x.to.backend == nil && x.to.Retry == nil && c.answer.Status == http.StatusServiceUnavailable &&
+		(x.request.Method == http.MethodGet || x.to.policy.Retries.Methods == route.RetryAll) && x.kept.whole &&
 		(c.last.IsZero() || time.Now().Before(c.last))
 }

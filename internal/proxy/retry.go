@@ -16,15 +16,15 @@ const maxBackoff = 10
 
 // retry tells whether the request is to be sent once more as the rule says (GEP-1731), and if so waits until it may be and
 // chooses an endpoint, one that has not failed if there is one. err is that of the last attempt; nil: it has an answer, which
-// is then dropped. An attempt whose end is not known is repeated only if its method is idempotent (RFC 9110, section 9.2.2).
+// is then dropped. An attempt whose end is not known is repeated only if its method is idempotent (RFC 9110, section 9.2.2), or the policy says that any may be.
 func (s *Server) retry(c *call, err error) bool {
 	x, rule := c.x, c.x.to.Retry
 	switch {
 	case rule == nil || c.retries >= rule.Attempts || !x.kept.whole:
 		return false
-	case err == nil && !slices.Contains(rule.Codes, c.answer.Status):
+	case err == nil && (!slices.Contains(rule.Codes, c.answer.Status) || rule.Methods != "" && !mayRepeatMethod(rule, x.request.Method)):
 		return false
-	case err != nil && !unreached(err) && (!idempotent(x.request.Method) || overloaded(err) || isSource(err)):
+	case err != nil && !unreached(err) && (!mayRepeatMethod(rule, x.request.Method) || overloaded(err) || isSource(err)):
 		return false
 	}
 	pause := rule.Backoff * time.Duration(min(1<<min(c.retries, 10), maxBackoff))
@@ -34,7 +34,7 @@ func (s *Server) retry(c *call, err error) bool {
 	if !c.last.IsZero() && !time.Now().Add(pause).Before(c.last) {
 		return false
 	}
-	if !s.budgets.allow(x.to.service.Name, x.to.backend.Budget) {
+	if x.to.backend != nil && !s.budgets.allow(x.to.service.Name, x.to.backend.Budget) {
 		c.spent = true
 		return false
 	}
@@ -62,6 +62,11 @@ func noMoreRetries() *failure {
 		status: http.StatusServiceUnavailable, http: true, cause: "limit reached: retry budget",
 		detail: "The service has failed, and too many requests to it are being tried again.",
 	}
+}
+
+// mayRepeatMethod tells whether a request with that method is sent once more though the service may have acted on it.
+func mayRepeatMethod(rule *route.Retry, method string) bool {
+	return rule.Methods == route.RetryAll || idempotent(method)
 }
 
 func idempotent(method string) bool {

@@ -67,6 +67,10 @@ var fields = []field{
 	hashName("hash.cookie", func(h *Hash) *string { return &h.Cookie }),
 	hashFlag("hash.clientAddress", func(h *Hash) *bool { return &h.ClientAddress }),
 	hashFlag("hash.user", func(h *Hash) *bool { return &h.User }),
+	checked("sticky.cookieName", func(p *Policy) *string { return &p.Sticky.CookieName }, cookieName),
+	duration("sticky.lifetime", func(p *Policy) *time.Duration { return &p.Sticky.Lifetime }, true, nil),
+	checked("sticky.path", func(p *Policy) *string { return &p.Sticky.Path }, cookiePath),
+	slowStart("slowStart", func(p *Policy) *SlowStart { return &p.SlowStart }),
 	text("auth", func(p *Policy) *Auth { return &p.Auth }, prefer(AuthBasic)),
 	text("hostHeader", func(p *Policy) *HostHeader { return &p.HostHeader }, nil),
 	text("encodedPath", func(p *Policy) *EncodedPath { return &p.EncodedPath }, stricter),
@@ -75,10 +79,11 @@ var fields = []field{
 	duration("timeouts.response", func(p *Policy) *time.Duration { return &p.Timeouts.Response }, true, shorter),
 	duration("timeouts.request", func(p *Policy) *time.Duration { return &p.Timeouts.Request }, true, shorter),
 	duration("timeouts.backendRequest", func(p *Policy) *time.Duration { return &p.Timeouts.BackendRequest }, true, shorter),
+	codes("retries.codes", func(p *Policy) *[]int { return &p.Retries.Codes }),
+	attempts("retries.attempts", func(p *Policy) *Attempts { return &p.Retries.Attempts }),
+	duration("retries.backoff", func(p *Policy) *time.Duration { return &p.Retries.Backoff }, true, nil),
+	text("retries.methods", func(p *Policy) *RetryMethods { return &p.Retries.Methods }, nil),
 }
-
-// laterFields are fields that a later version will have, or trees of such fields.
-var laterFields = []string{"retries"}
 
 // maxFailoverBuffer bounds what one session may keep for a move, in bytes: registered metadata may ask for it.
 const maxFailoverBuffer = 16 << 20
@@ -102,11 +107,6 @@ func (p *Policy) Set(name, value string) error {
 		}
 		*p = next
 		return nil
-	}
-	for _, later := range laterFields {
-		if name == later || strings.HasPrefix(name, later+".") {
-			return fmt.Errorf("%s %q: %w", name, value, errUnavailable)
-		}
 	}
 	return fmt.Errorf("%s %q: unknown field of a route policy", name, value)
 }
@@ -194,6 +194,19 @@ func text[T ~string, P interface {
 	return newField(name, at, func(value string) (v T, err error) {
 		return v, P(&v).UnmarshalText([]byte(value))
 	}, tighter)
+}
+
+// checked makes a field of a text that parse judges.
+func checked(name string, at func(*Policy) *string, parse func(string) (string, error)) field {
+	f := newField(name, at, parse, nil)
+	f.check = func(p *Policy) error {
+		if *at(p) == "" {
+			return nil
+		}
+		_, err := parse(*at(p))
+		return err
+	}
+	return f
 }
 
 // prefer makes a rule of a type with two values: tight is the tighter.

@@ -85,6 +85,7 @@ type Retry struct {
 	Attempts int           // beyond the first
 	Codes    []int         // statuses that are tried again
 	Backoff  time.Duration // least pause before the next attempt; 0: none
+	Methods  RetryMethods  // not said: a status of Codes is tried again whatever the method, a connection that broke if that is idempotent
 }
 
 // RetryBudget bounds the share of retries among the requests to a service (GEP-3388). Two of one service are equal.

@@ -20,12 +20,20 @@ type Policy struct {
 	WebSocket WebSocket `yaml:"websocket"`
 
 	// LoadBalancing chooses among the endpoints of a service: least-sessions, round-robin, random, hash (by what Hash says, with
-	// few clients moved when endpoints come and go) or instance (the endpoint whose instanceId the request's X-InstanceId names,
-	// and no other; without that field as if nothing was said). Default: least-sessions for a WebSocket session, round-robin for a request.
+	// few clients moved when endpoints come and go), sticky (a cookie keeps a client at its endpoint) or instance (the endpoint whose
+	// instanceId the request's X-InstanceId names, and no other; without that field as if nothing was said). Default: least-sessions for a WebSocket session, round-robin for a request.
 	LoadBalancing upstream.Balance `yaml:"loadBalancing"`
 
 	// Hash is what `loadBalancing: hash` goes by: one of its fields.
 	Hash Hash `yaml:"hash"`
+
+	// Sticky is the cookie of `loadBalancing: sticky`.
+	Sticky Sticky `yaml:"sticky"`
+
+	// SlowStart is the time, or off, over which an endpoint that is new, well again or listed again comes to its share of sessions and
+	// requests: it begins with a tenth of it, and grows evenly. What hash, a cookie or X-InstanceId lead to an endpoint gets there at
+	// once. Default off.
+	SlowStart SlowStart `yaml:"slowStart"`
 
 	// Auth is what the gateway itself asks of a client before it passes anything on: none or
 	// basic (users of auth.basic). Default none. Danger: with none, the services alone keep strangers out.
@@ -43,8 +51,9 @@ type Policy struct {
 	// Timeouts bound the steps before a session or a response is under way.
 	Timeouts Timeouts `yaml:"timeouts"`
 
-	// Retries is not available in this version.
-	Retries Unavailable `yaml:"retries"`
+	// Retries is when and how often a request is sent once more, as an HTTPRoute's retry says it. An endpoint that cannot be reached is
+	// passed over for another whatever it says, and so it is with WebSocket handshakes.
+	Retries Retries `yaml:"retries"`
 }
 
 // WebSocket is the part of a Policy that holds for WebSocket sessions.
@@ -213,9 +222,10 @@ func DefaultGatewayAPI() Policy {
 
 // Choice is how an endpoint is chosen, for a WebSocket session or for a request, where nothing of the request itself decides.
 func (p *Policy) Choice(websocket bool) upstream.Choice {
-	c := upstream.Choice{Balance: upstream.RoundRobin}
+	c := upstream.Choice{Balance: upstream.RoundRobin, SlowStart: upstream.SlowStart(p.SlowStart)}
+	c.SlowStart.Window = max(c.SlowStart.Window, 0)
 	switch {
-	case p.LoadBalancing != "" && p.LoadBalancing != upstream.Hash && p.LoadBalancing != upstream.Named:
+	case p.LoadBalancing == upstream.LeastSessions || p.LoadBalancing == upstream.RoundRobin || p.LoadBalancing == upstream.Random:
 		c.Balance = p.LoadBalancing
 	case websocket:
 		c.Balance = upstream.LeastSessions

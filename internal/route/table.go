@@ -56,8 +56,8 @@ type Route struct {
 	// routes, which have one Service; on others Service is nil.
 	Backends []Backend
 
-	// Filters, Retry and Persistence belong to rules of the Gateway API; an Eureka route may have Filters that change headers of
-	// plain requests. Each may be nil.
+	// Filters, Retry and Persistence are those of a rule of the Gateway API. An Eureka route may have Filters that change headers of
+	// plain requests, and what its policy says of the others. Each may be nil.
 	Filters     *Filters
 	Retry       *Retry
 	Persistence *Persistence

@@ -126,15 +126,6 @@ func (v *Rebalance) UnmarshalText(text []byte) error {
 	return oneOf(v, text, nil, RebalanceOff, RebalanceAuto)
 }
 
-// Unavailable is a field that a later version will have: any value is an error.
-type Unavailable struct{}
-
-// UnmarshalYAML refuses every value.
-func (Unavailable) UnmarshalYAML(func(any) error) error { return errUnavailable }
-
-// UnmarshalText refuses every value.
-func (Unavailable) UnmarshalText([]byte) error { return errUnavailable }
-
 // oneOf sets v to text if it is one of values; later are those of later versions.
 func oneOf[T ~string](v *T, text []byte, later []string, values ...T) error {
 	if slices.Contains(values, T(text)) {

@@ -25,6 +25,9 @@ const (
 	// Hash takes the endpoint that a key of the request leads to; see Service.PickBy. Where there is no key it is as if nothing was said.
 	Hash Balance = "hash"
 
+	// Sticky takes the endpoint at which a cookie of the gateway's has kept the client; where there is none it is as if nothing was said.
+	Sticky Balance = "sticky"
+
 	// Named takes the endpoint whose ID the request's X-InstanceId names, and no other. Without the field it is as if nothing was said.
 	Named Balance = "instance"
 )
@@ -32,13 +35,11 @@ const (
 // UnmarshalText accepts the names; anything else is an error that lists them.
 func (b *Balance) UnmarshalText(text []byte) error {
 	switch v := Balance(text); v {
-	case LeastSessions, RoundRobin, Random, Hash, Named:
+	case LeastSessions, RoundRobin, Random, Hash, Sticky, Named:
 		*b = v
 		return nil
-	case "sticky":
-		return fmt.Errorf("%q: not available in this version", text)
 	default:
-		return fmt.Errorf("%q: want %s, %s, %s, %s or %s", text, LeastSessions, RoundRobin, Random, Hash, Named)
+		return fmt.Errorf("%q: want %s, %s, %s, %s, %s or %s", text, LeastSessions, RoundRobin, Random, Hash, Sticky, Named)
 	}
 }
 

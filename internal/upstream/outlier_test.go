@@ -77,12 +77,12 @@ func TestFailuresEject(t *testing.T) {
 		}
 		for _, balance := range []Balance{LeastSessions, RoundRobin, Random} {
 			for range 8 {
-				if e, err := x.Pick(balance); err != nil || e != b {
+				if e, err := x.Pick(Choice{Balance: balance}); err != nil || e != b {
 					t.Fatalf("%s: %v, %v, want the other", balance, e, err)
 				}
 			}
 		}
-		if e, err := x.PickBy("key"); err != nil || e != b {
+		if e, err := x.PickBy(KeyOf("key")); err != nil || e != b {
 			t.Errorf("by key: %v, %v", e, err)
 		}
 		if _, err := x.PickNamed(a.ID); !errors.Is(err, ErrNoEndpoint) {
@@ -307,10 +307,10 @@ func TestPanic(t *testing.T) {
 		ill(x.Endpoints[0])
 		ill(x.Endpoints[1])
 		for _, balance := range []Balance{LeastSessions, RoundRobin, Random} {
-			if e, err := x.Pick(balance); err != nil || e != x.Endpoints[2] {
+			if e, err := x.Pick(Choice{Balance: balance}); err != nil || e != x.Endpoints[2] {
 				t.Fatalf("one is well: %v, %v", e, err)
 			}
-			if _, err := x.Pick(balance, x.Endpoints[2]); !errors.Is(err, ErrNoHealthy) {
+			if _, err := x.Pick(Choice{Balance: balance}, x.Endpoints[2]); !errors.Is(err, ErrNoHealthy) {
 				t.Fatalf("the one that is well has failed: %v, want ErrNoHealthy", err)
 			}
 		}
@@ -318,7 +318,7 @@ func TestPanic(t *testing.T) {
 		for _, balance := range []Balance{LeastSessions, RoundRobin, Random} {
 			var tried []*Endpoint
 			for range 3 {
-				e, err := x.Take(balance, tried...)
+				e, err := x.Take(Choice{Balance: balance}, tried...)
 				if err != nil {
 					if !panics && err.Error() != "all 2 endpoints are unhealthy" {
 						t.Error(err)
@@ -336,7 +336,7 @@ func TestPanic(t *testing.T) {
 				t.Errorf("panic %t, %s: tried %d, want %d that are not leaving", panics, balance, len(tried), want)
 			}
 		}
-		_, byKey := x.PickBy("key")
+		_, byKey := x.PickBy(KeyOf("key"))
 		_, byName := x.PickNamed(x.Endpoints[0].ID)
 		if (byKey == nil) != panics || (byName == nil) != panics {
 			t.Errorf("panic %t: by key %v, by name %v", panics, byKey, byName)

@@ -74,6 +74,11 @@ type RoutePolicySpec struct {
 	// +optional
 	Sticky *StickyPolicy `json:"sticky,omitempty"`
 
+	// SlowStart is the time over which an endpoint that is new, or well again, comes to its share; at most 24h. Default off.
+	//
+	// +optional
+	SlowStart DurationOrOff `json:"slowStart,omitempty"`
+
 	// Auth is what the gateway itself asks of a client: none, or one or more of the others, separated by commas, of which any will do.
 	// Default none.
 	//
@@ -265,10 +270,18 @@ type StickyPolicy struct {
 	// +kubebuilder:validation:MaxLength=256
 	CookieName string `json:"cookieName,omitempty"`
 
-	// Lifetime is how long a client keeps the cookie. Default until it ends.
+	// Lifetime is how long a client keeps the cookie; off: until the browser ends. Default 24h.
 	//
 	// +optional
-	Lifetime Duration `json:"lifetime,omitempty"`
+	Lifetime DurationOrOff `json:"lifetime,omitempty"`
+
+	// Path is where a client shows the cookie. Default "/".
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^/[^;, ]*$`
+	Path string `json:"path,omitempty"`
 }
 
 // Empty is a choice without a parameter: {}.
