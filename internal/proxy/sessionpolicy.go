@@ -43,7 +43,7 @@ func (s *Server) findPolicy(p *route.Policy, failover route.Failover) *sessionPo
 	v := sessionPolicy{
 		relay: relay.Policy{
 			MaxMessage: l.MaxMessage, MaxFrame: l.MaxFrame, Idle: l.Idle, IdleMessages: l.IdleMessages, MaxAge: l.MaxAge,
-			Ping: l.Ping, Pong: l.Pong, CloseTimeout: l.CloseTimeout, Rate: relay.Rate{Every: l.MessageEvery, Burst: l.MessageBurst},
+			Ping: l.Ping, Pong: l.Pong, Stall: s.stall, CloseTimeout: l.CloseTimeout, Rate: relay.Rate{Every: l.MessageEvery, Burst: l.MessageBurst},
 		},
 		moving: p.Moving(), failover: failover, returns: p.WebSocket.Failover.On(), choice: p.Choice(true),
 		keyed: p.LoadBalancing == upstream.Hash, connect: t.Connect, attempt: t.Handshake,

@@ -145,7 +145,7 @@ func TestClientReset(t *testing.T) {
 		r.upstream.expectClose(away, "client gone")
 		r.upstream.expectEnd(false)
 		_ = r.upstream.Close()
-		r.expectResult(0, relay.Client, relay.CauseClientLost)
+		r.expectResult(away, relay.Client, relay.CauseClientLost)
 	})
 }
 

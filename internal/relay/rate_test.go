@@ -37,7 +37,9 @@ var (
 )
 
 func TestRate(t *testing.T) {
-	frame := func(op websocket.Opcode, fin bool) []byte { return websocket.AppendFrame(nil, op, fin, rateMask, []byte("x")) }
+	frame := func(op websocket.Opcode, fin bool) []byte {
+		return websocket.AppendFrame(nil, op, fin, rateMask, []byte("x"))
+	}
 	fragments := append(append(frame(websocket.OpText, false), bytes.Repeat(frame(websocket.OpContinuation, false), 20)...), frame(websocket.OpContinuation, true)...)
 	for name, c := range map[string]struct {
 		client, up []byte

@@ -131,7 +131,7 @@ type Stats struct {
 // A Result says how a session ended.
 type Result struct {
 	Stats
-	Code      websocket.Code // of the first Close that was seen or sent to the client; 0: none
+	Code      websocket.Code // of the first Close that was seen, or sent to the client, or to the upstream where that is gone; 0: none
 	Reason    string
 	By        By
 	Cause     string

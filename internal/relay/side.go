@@ -405,7 +405,7 @@ func (x *side) speak() {
 		x.clear(flagWantClose | flagWantPing | flagPolite)
 		x.set(flagCloseOut | flagShut)
 		bye := x.cold().farewell
-		if x.by() == Client {
+		if x.by() == Client || x.s.client.has(flagGone) {
 			x.s.code(bye.Code, bye.Reason)
 		}
 		x.sendOwn(websocket.AppendClose(buf[:0], x.mask(), bye.Code, bye.Reason))

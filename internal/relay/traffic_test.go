@@ -286,7 +286,7 @@ func TestPongMissing(t *testing.T) {
 		r := newRig(t, rigOptions{policy: policy})
 		var wg sync.WaitGroup
 		wg.Go(func() { answer(r.upstream); _ = r.upstream.Close() })
-		r.expectResult(0, relay.Client, relay.CausePong)
+		r.expectResult(away, relay.Client, relay.CausePong)
 		wg.Wait()
 	})
 	t.Run("upstream", func(t *testing.T) {
