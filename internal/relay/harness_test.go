@@ -106,6 +106,7 @@ type rigOptions struct {
 	deflate                bool
 	verdict                relay.Verdict
 	smallBuffers           bool
+	pipeClient             bool              // it is not over TCP
 	engine                 *loop.Engine      // nil: that of all tests
 	done                   chan relay.Result // nil: one of its own
 	by                     *mover            // nil: an owner that never moves
@@ -121,6 +122,10 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	}
 	l := o.engine.Loop()
 	cOuter, cInner := pair(t, o.tlsClient, o.smallBuffers)
+	if o.pipeClient {
+		_, _ = cOuter.Close(), cInner.Close()
+		cOuter, cInner = net.Pipe()
+	}
 	uOuter, uInner := pair(t, o.tlsUpstream, o.smallBuffers)
 	r := &rig{
 		t:        t,

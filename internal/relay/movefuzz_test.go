@@ -16,6 +16,7 @@ import (
 func FuzzMove(f *testing.F) {
 	f.Add(uint64(93), []byte("00,08AZ0\xdf&")) // taken late, and not acknowledged yet
 	f.Add(uint64(135), []byte("0X90"))         // a message larger than the window
+	f.Add(uint64(29), []byte("\x7f$70"))       // too many messages behind a Close of the upstream
 	rng := rand.New(rand.NewPCG(8, 8))
 	for i := range 400 {
 		steps := make([]byte, 2+2*rng.IntN(60))
