@@ -219,9 +219,16 @@ const wait = 20 * time.Second
 // dial opens a WebSocket and fails the test if the handshake does.
 func (g *gateway) dial(t *testing.T, path string, header http.Header) *session {
 	t.Helper()
+	return g.dialWith(t, path, &websocket.DialOptions{HTTPHeader: header})
+}
+
+// dialWith is dial with other options.
+func (g *gateway) dialWith(t *testing.T, path string, options *websocket.DialOptions) *session {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*wait)
 	defer cancel()
-	conn, resp, err := websocket.Dial(ctx, "wss://"+g.https+path, &websocket.DialOptions{HTTPClient: g.client, HTTPHeader: header})
+	options.HTTPClient = g.client
+	conn, resp, err := websocket.Dial(ctx, "wss://"+g.https+path, options)
 	if err != nil {
 		t.Fatalf("dial %s: %v (%v)", path, err, resp)
 	}
