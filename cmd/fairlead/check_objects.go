@@ -23,7 +23,9 @@ func (c *checkCommand) checkObjects(w io.Writer, conf *config.Config, set *kuber
 		Options: func() kubernetes.Options {
 			o := translationOf(conf)
 			if conf.Registry.On() { // services register later
-				o.Eureka = func(id string) ([]upstream.Spec, map[string]int, bool) { return eureka.Endpoints(nil, id) }
+				o.Eureka = func(id string) ([]upstream.Spec, map[string]int, route.Policy, bool) {
+					return eureka.Endpoints(nil, id, conf.Defaults)
+				}
 			}
 			return o
 		},

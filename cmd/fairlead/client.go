@@ -149,7 +149,11 @@ func (c *servicesListCommand) Run() error {
 			Sessions int64  `json:"sessions"`
 			Leaving  bool   `json:"leaving"`
 			Drained  bool   `json:"drained"`
-			Health   struct {
+			Ejected  *struct {
+				Until  time.Time `json:"until"`
+				Reason string    `json:"reason"`
+			} `json:"ejected"`
+			Health struct {
 				State upstream.HealthState `json:"state"`
 				Error string               `json:"error"`
 			} `json:"health"`
@@ -174,6 +178,8 @@ func (c *servicesListCommand) Run() error {
 				health = "drained"
 			case e.Leaving:
 				health = "leaving"
+			case e.Ejected != nil:
+				health = "ejected until " + e.Ejected.Until.Local().Format(time.TimeOnly) + ": " + strings.Join(strings.Fields(e.Ejected.Reason), " ")
 			}
 			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", s.ID, e.Instance, e.URL, e.Sessions, health)
 		}

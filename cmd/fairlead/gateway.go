@@ -129,6 +129,7 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 	}
 	g.server = proxy.New(proxy.Options{Table: g.manager.Table, AccessLog: g.accessLog, Log: g.log, EurekaOn: g.source != nil, Unbound: unbound})
 	pool.OnLeave, pool.OnJoin = g.server.EndpointLeft, g.server.EndpointJoined // nothing that has come before has a session
+	pool.OnEject, pool.OnReturn = g.endpointEjected, g.endpointReturned
 	g.manager.OnSwap(func(t *route.Table) { g.server.Program(t) })
 	g.server.Admin = admin.New(admin.Options{
 		Sessions: &g.server.Sessions, Moves: g.server, Table: g.manager.Table, Pool: pool, Users: g.users.Load, Stopping: g.server.Stopping,
@@ -209,8 +210,8 @@ func (g *gateway) translation() kubernetes.Options {
 	o := translationOf(c)
 	o.Reserved = reserved(g.started)
 	if g.source != nil {
-		o.Eureka = func(id string) ([]upstream.Spec, map[string]int, bool) {
-			return eureka.Endpoints(g.source.Instances(), id)
+		o.Eureka = func(id string) ([]upstream.Spec, map[string]int, route.Policy, bool) {
+			return eureka.Endpoints(g.source.Instances(), id, c.Defaults)
 		}
 	}
 	return o

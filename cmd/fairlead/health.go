@@ -1,6 +1,10 @@
 package main
 
-import "github.com/fairlead-gateway/fairlead/internal/upstream"
+import (
+	"time"
+
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
+)
 
 // healthChanged tells the operator, once, that an endpoint has turned healthy or unhealthy. The sessions of an unhealthy one follow
 // websocket.onUnhealthy.
@@ -16,4 +20,17 @@ func (g *gateway) healthChanged(e *upstream.Endpoint) {
 	default: // nobody doubted it
 		g.log.Debug("endpoint healthy", "service", e.Service(), "instance", e.ID, "address", e.Address())
 	}
+}
+
+// endpointEjected tells the operator that an endpoint takes nothing new for a while. Its sessions stay.
+func (g *gateway) endpointEjected(e *upstream.Endpoint) {
+	j := e.Ejection()
+	g.log.Warn("endpoint ejected", "service", e.Service(), "instance", e.ID, "address", e.Address(), "reason", j.Why,
+		"until", j.Until.UTC().Format(time.RFC3339), "for", j.Until.Sub(j.Since), "ejections", j.Times, "sessions", e.Sessions())
+}
+
+// endpointReturned tells that it takes sessions and requests again.
+func (g *gateway) endpointReturned(e *upstream.Endpoint) {
+	g.server.EndpointJoined(e)
+	g.log.Info("endpoint no longer ejected", "service", e.Service(), "instance", e.ID, "address", e.Address())
 }

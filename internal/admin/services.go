@@ -14,6 +14,7 @@ type serviceView struct {
 	ID        string         `json:"serviceId"`
 	Source    string         `json:"source,omitempty"`       // of its routes; none: it has no route that is served
 	Probe     string         `json:"probe,omitempty"`        // the kind of active probe; none: its source alone says which endpoints are well
+	Panic     bool           `json:"panic,omitempty"`        // when none is well, all are tried
 	Stale     int            `json:"staleSeconds,omitempty"` // the Eureka cluster that has an instance of it does not answer for so long
 	Endpoints []endpointView `json:"endpoints"`
 
@@ -29,6 +30,15 @@ type endpointView struct {
 	Leaving  bool       `json:"leaving"` // it takes no new session; what becomes of those it has, websocket.drain says
 	Drained  bool       `json:"drained"` // and that by an operator's word
 	Health   healthView `json:"health"`
+
+	Ejected   *ejectionView `json:"ejected,omitempty"`   // it takes nothing new until then, because of outliers; its sessions stay
+	Ejections uint64        `json:"ejections,omitempty"` // since the endpoint became known
+}
+
+type ejectionView struct {
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason"`
 }
 
 // healthView is what active probes have found out; an unhealthy endpoint takes no new session either.
@@ -55,7 +65,7 @@ func (s *server) services(w http.ResponseWriter, _ *http.Request) {
 		if rt == nil && len(sv.Endpoints) == 0 && len(leaving[sv.Name]) == 0 {
 			continue
 		}
-		v := serviceView{ID: sv.Name, Probe: string(sv.Probe.Kind), Stale: stale[sv.Name], Endpoints: []endpointView{}}
+		v := serviceView{ID: sv.Name, Probe: string(sv.Probe.Kind), Panic: sv.Panic, Stale: stale[sv.Name], Endpoints: []endpointView{}}
 		if rt != nil {
 			v.Source = rt.Source
 			if rt.Service != nil {
@@ -130,6 +140,11 @@ func viewEndpoint(e *upstream.Endpoint) endpointView {
 	if !h.Since.IsZero() {
 		since := h.Since.UTC()
 		v.Health.Since = &since
+	}
+	j := e.Ejection()
+	v.Ejections = j.Times
+	if j.Ejected {
+		v.Ejected = &ejectionView{Since: j.Since.UTC(), Until: j.Until.UTC(), Reason: j.Why}
 	}
 	return v
 }

@@ -45,6 +45,9 @@ func check(c *Config) Errors {
 	if err := c.Defaults.Validate(); err != nil {
 		k.add("defaults", below("defaults", err), "")
 	}
+	if field := c.Defaults.Probe.Idle(); field != "" {
+		k.add("defaults."+field, route.ErrNoProbeType, "")
+	}
 	if b := c.Auth.Basic; c.Defaults.Auth == route.AuthBasic && len(b.Users) == 0 && b.UsersFile == "" {
 		k.add("defaults.auth", fmt.Errorf("%q: auth.basic has no users, so nobody could come in", c.Defaults.Auth), "set auth.basic.users or auth.basic.usersFile")
 	}

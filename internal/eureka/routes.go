@@ -58,11 +58,19 @@ func (t translation) routes(instances []*Instance) []route.Route {
 	urlID, trouble := publicID(id, byRank)
 	problems = append(problems, trouble...)
 	problems = append(problems, unsupported(byRank)...)
+	policy, trouble, conflicts := servicePolicy(byRank, t.policy, t.operator)
+	problems = append(problems, trouble...)
 
-	base := route.Route{Source: sourceName, ServiceID: urlID, Service: t.pool.ServiceWith(id, specs, options)}
+	weights := options.Weights
+	options = policy.ServiceOptions()
+	options.Weights = weights
+
+	base := route.Route{
+		Source: sourceName, ServiceID: urlID, Service: t.pool.ServiceWith(id, specs, options), Conflicts: slices.Clip(conflicts),
+	}
 	known := base
 	known.ID = id
-	known.Problems = problems
+	known.Problems, known.Conflicts = problems, nil
 	all := []route.Route{known}
 	if err := checkName(urlID); err != nil {
 		all[0].Problems = append(all[0].Problems, fmt.Sprintf("service id %s: %v", quoted(urlID), err))
@@ -172,9 +180,10 @@ func (i *Instance) weight() (weight int, said bool, err error) {
 	return weight, true, nil
 }
 
-// Endpoints are where the UP instances of the service with that id (in lower case) run, and what they weigh. known tells whether any
-// instance is registered.
-func Endpoints(instances []*Instance, id string) (specs []upstream.Spec, weights map[string]int, known bool) {
+// Endpoints are where the UP instances of the service with that id (in lower case) run, and what they weigh. policy is what they, and
+// the operator, say of the service as a whole. known tells whether any instance is registered.
+func Endpoints(instances []*Instance, id string, operator route.Policy,
+) (specs []upstream.Spec, weights map[string]int, policy route.Policy, known bool) {
 	var own []*Instance
 	for _, in := range instances {
 		if in.ServiceID() == id {
@@ -182,7 +191,8 @@ func Endpoints(instances []*Instance, id string) (specs []upstream.Spec, weights
 		}
 	}
 	specs, options, _ := translation{}.endpoints(own) // the routes of the service tell its problems
-	return specs, options.Weights, len(own) > 0
+	policy, _, _ = servicePolicy(slices.SortedStableFunc(slices.Values(own), rank), operator, operator)
+	return specs, options.Weights, policy.ServicePart(), len(own) > 0
 }
 
 // rank orders instances so that the last one wins: those that are not UP first, then those of other registries, then by
@@ -281,6 +291,12 @@ func (o *offer) readPolicy() {
 				continue
 			}
 			name, value := strings.TrimPrefix(key, prefix), o.instance.Metadata[key]
+			if route.OfService(name) {
+				if prefix == own {
+					o.problem(key, value, fmt.Errorf("it holds for a service as a whole: write %s%s", keyPolicy, name))
+				}
+				continue // servicePolicy reads it
+			}
 			err := o.policy.Set(name, value)
 			switch {
 			case err == nil:

@@ -544,7 +544,7 @@ func TestWeightsFromMetadata(t *testing.T) {
 	if len(routes[1].Conflicts) > 0 {
 		t.Errorf("conflicts %q: weights are each instance's own", routes[1].Conflicts)
 	}
-	if _, weights, _ := Endpoints(all, "svc"); !maps.Equal(weights, map[string]int{"host:svc:0": 5, "host:svc:2": 0, "host:svc:6": 1000}) {
+	if _, weights, _, _ := Endpoints(all, "svc", route.Policy{}); !maps.Equal(weights, map[string]int{"host:svc:0": 5, "host:svc:2": 0, "host:svc:6": 1000}) {
 		t.Errorf("for other sources %v", weights)
 	}
 }

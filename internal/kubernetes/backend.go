@@ -121,11 +121,15 @@ func (k *backendKey) service(s speech) string {
 	return name
 }
 
-// pooled is the Service of a backend. Port is the name of its port, tls how it is spoken to over TLS, nil: as everybody; o is
-// what else is known: its probe where no policy says another.
+// pooled is the Service of a backend. Port is the name of its port, tls how it is spoken to over TLS, nil: as everybody; says is what
+// holds of its health where no policy says anything else.
 func (t *translation) pooled(k backendKey, port string, specs []upstream.Spec, s speech, tls *upstream.TLSSettings, gw *gateway,
-	o upstream.Options,
+	says backendSays,
 ) *upstream.Service {
+	var o upstream.Options
+	if !k.udp {
+		o = t.healthOf(k.target(), port, says)
+	}
 	o.Protocol = s.protocol
 	if s.scheme == "https" {
 		o.TLS = tls
@@ -137,11 +141,6 @@ func (t *translation) pooled(k backendKey, port string, specs []upstream.Spec, s
 			with.Certificate = gw.clientCertificate
 			o.TLS = &with
 		}
-	}
-	if k.udp {
-		o.Probe = upstream.Probe{}
-	} else {
-		o.Probe = t.probeFor(k.target(), port, o.Probe)
 	}
 	return t.Pool.ServiceWith(k.service(s), specs, o)
 }
@@ -199,7 +198,7 @@ func (t *translation) serviceBackend(k backendKey, gw *gateway) (r resolved) {
 		r.bad = bad
 		return r
 	}
-	r.backend.Service = t.pooled(k, port.Name, t.endpoints(svc, port, speaks.scheme), speaks, tls, gw, upstream.Options{Probe: t.podProbe(svc, port)})
+	r.backend.Service = t.pooled(k, port.Name, t.endpoints(svc, port, speaks.scheme), speaks, tls, gw, backendSays{probe: t.podProbe(svc, port)})
 	return r
 }
 

@@ -41,7 +41,7 @@ func (t *translation) ownBackend(k backendKey, gw *gateway) (b route.Backend, ba
 	for i := range specs {
 		specs[i].Scheme = speaks.scheme
 	}
-	b.Service = t.pooled(k, "", specs, speaks, tls, gw, upstream.Options{Probe: upstream.Probe{Kind: upstream.TCPProbe}})
+	b.Service = t.pooled(k, "", specs, speaks, tls, gw, backendSays{probe: upstream.Probe{Kind: upstream.TCPProbe}, weak: true})
 	return b, nil
 }
 
@@ -133,7 +133,7 @@ func (t *translation) eurekaBackend(k backendKey, gw *gateway) (b route.Backend,
 	if o, _ := t.object(k.target()).(*v1alpha1.EurekaService); o != nil && o.Spec.ServiceID != "" {
 		id = o.Spec.ServiceID
 	}
-	specs, weights, _ := t.Eureka(id)
+	specs, weights, said, _ := t.Eureka(id)
 	s := speech{scheme: "http"}
 	if k.grpc {
 		s.protocol = upstream.H2C
@@ -141,7 +141,7 @@ func (t *translation) eurekaBackend(k backendKey, gw *gateway) (b route.Backend,
 			s.protocol = upstream.H2
 		}
 	}
-	b.Service = t.pooled(k, "", specs, s, nil, gw, upstream.Options{Weights: weights})
+	b.Service = t.pooled(k, "", specs, s, nil, gw, backendSays{policy: said, weights: weights})
 	return b, nil
 }
 

@@ -32,6 +32,7 @@ var (
 	goDurationForm = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`)
 	sizeForm       = regexp.MustCompile(`^[0-9]+ ?(B|KiB|MiB|GiB)?$`)
 	rateForm       = regexp.MustCompile(`^[0-9]+ ?/[smh]$`)
+	factorForm     = regexp.MustCompile(`^(off|[0-9]+(\.[0-9]+)?)$`)
 	authForm       = regexp.MustCompile(`^(none|(basic|bearer|clientCertificate|forward)(, ?(basic|bearer|clientCertificate|forward))*)$`)
 	endpointForm   = regexp.MustCompile(
 		`^(\[[0-9A-Fa-f:.]+(%[0-9A-Za-z._-]+)?\]|[0-9A-Za-z]([-0-9A-Za-z._]*[0-9A-Za-z])?):[0-9]{1,5}$`)
@@ -79,6 +80,13 @@ func addRoutePolicyChecks(t checkTable) {
 		at.at("allowedOrigins").items(len(w.AllowedOrigins), 0, 64)
 		for i, o := range w.AllowedOrigins {
 			at.at("allowedOrigins", i).length(o, 1, 300)
+		}
+	}))
+	t.add(on(func(at spot, o *v1alpha1.OutlierPolicy) {
+		within(at.at("failures"), o.Failures, 0, 1_000_000)
+		within(at.at("latencySamples"), o.LatencySamples, 1, 1_000_000)
+		if v := at.at("latency"); at.has("latency") && v.length(o.Latency, 1, 16) && !factorForm.MatchString(o.Latency) {
+			v.refuse("", `%s is no factor: want "3" or "2.5", or "off"`, shown(o.Latency, true))
 		}
 	}))
 	t.add(on(func(at spot, h *v1alpha1.HashPolicy) {

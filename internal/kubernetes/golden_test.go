@@ -106,6 +106,8 @@ func options(t testing.TB, text []byte) Options {
 			o.AnyClass = true
 		case "probeFromPods":
 			o.ProbeFromPods = true
+		case "defaults":
+			o.Defaults = saidBy(t, words[2:])
 		case "portOffset":
 			o.PortOffset, _ = strconv.Atoi(words[2])
 		case "pool":
@@ -122,18 +124,30 @@ func options(t testing.TB, text []byte) Options {
 			}
 			o.Reserved[port] = words[3]
 		case "eureka":
-			at := netip.MustParseAddrPort(words[3])
-			o.Eureka = func(id string) ([]upstream.Spec, map[string]int, bool) {
+			at, policy := netip.MustParseAddrPort(words[3]), saidBy(t, words[4:])
+			o.Eureka = func(id string) ([]upstream.Spec, map[string]int, route.Policy, bool) {
 				if id != words[2] {
-					return nil, nil, false
+					return nil, nil, route.Policy{}, false
 				}
-				return []upstream.Spec{{ID: "instance", Scheme: "https", Host: at.Addr().String(), Port: int(at.Port())}}, nil, true
+				return []upstream.Spec{{ID: "instance", Scheme: "https", Host: at.Addr().String(), Port: int(at.Port())}}, nil, policy, true
 			}
 		default:
 			t.Fatalf("%q: no such option", words[1])
 		}
 	}
 	return o
+}
+
+// saidBy is a policy of "field=value".
+func saidBy(t testing.TB, words []string) (p route.Policy) {
+	t.Helper()
+	for _, word := range words {
+		name, value, _ := strings.Cut(word, "=")
+		if err := p.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
 }
 
 // objects reads the documents of a test file. Where a Secret or ConfigMap has "key: ecdsa" or "key: rsa" as its data, it gets a key pair

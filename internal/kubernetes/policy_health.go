@@ -12,6 +12,7 @@ import (
 
 	albv1 "github.com/fairlead-gateway/fairlead/api/alb/v1"
 	"github.com/fairlead-gateway/fairlead/api/fairlead/v1alpha1"
+	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/unit"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
@@ -21,6 +22,31 @@ type healthCheck struct {
 	kind   string // for messages
 	policy metav1.Object
 	probe  upstream.Probe
+}
+
+// backendSays is what is said of a backend's health where no policy says anything.
+type backendSays struct {
+	policy  route.Policy   // of the service itself, over the defaults
+	probe   upstream.Probe // of its pods, which goes over the defaults; zero: they say none
+	weak    bool           // the defaults go over probe
+	weights map[string]int
+}
+
+// healthOf is what holds of the health of a backend: RoutePolicies for it over what it says itself over the defaults; the probe is that
+// of a HealthCheckPolicy, else of the pods, else of what else is said.
+func (t *translation) healthOf(backend policyTarget, section string, says backendSays) upstream.Options {
+	p := t.base.Overlay(says.policy)
+	for _, l := range t.layersOf(backend, section) {
+		p = p.Overlay(l.said.ServicePart())
+	}
+	o := p.ServiceOptions()
+	o.Weights = says.weights
+	otherwise := says.probe
+	if otherwise.Kind == upstream.NoProbe || says.weak && p.Probe.Type != "" {
+		otherwise = o.Probe
+	}
+	o.Probe = t.probeFor(backend, section, otherwise)
+	return o
 }
 
 // probeFor is how the endpoints of a backend are probed: as a policy says, one for the port before one for the whole. Section is the

@@ -39,6 +39,9 @@ func (t *translation) readRoutePolicies() {
 			case !isRouteTarget(p):
 				c = unaccepted(gatewayv1.PolicyReasonInvalid,
 					fmt.Sprintf("%s: want a Gateway, HTTPRoute, GRPCRoute, Service, Backend or EurekaService", p))
+			case said.said.SaysOfService() && !isBackend(p):
+				c = unaccepted(gatewayv1.PolicyReasonInvalid,
+					fmt.Sprintf("%s: spec.outliers and spec.panic hold for a backend: want a Service, Backend or EurekaService", p))
 			case p.kind == "Gateway" && p.section != "":
 				c = unaccepted(gatewayv1.PolicyReasonInvalid, fmt.Sprintf("%s: a policy for a single listener is not available in this version", p))
 			case t.missing(p) != "":
@@ -101,6 +104,19 @@ func routeFields(spec *v1alpha1.RoutePolicySpec) []said {
 		if h.User != nil {
 			list = append(list, said{"hash.user", "true"})
 		}
+	}
+	if spec.Panic != nil {
+		list = append(list, said{"panic", strconv.FormatBool(*spec.Panic)})
+	}
+	if o := spec.Outliers; o != nil {
+		failures := number(o.Failures)
+		if failures == "0" {
+			failures = "off"
+		}
+		list = append(list,
+			said{"outliers.failures", failures}, said{"outliers.latency", o.Latency}, said{"outliers.latencyFloor", string(o.LatencyFloor)},
+			said{"outliers.latencySamples", number(o.LatencySamples)}, said{"outliers.latencyInterval", string(o.LatencyInterval)},
+			said{"outliers.time", string(o.Time)}, said{"outliers.maxTime", string(o.MaxTime)})
 	}
 	if t := spec.Timeouts; t != nil {
 		list = append(list,

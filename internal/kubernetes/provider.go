@@ -164,7 +164,7 @@ func (p *Provider) translate() *Result {
 	p.mu.Unlock()
 	asked := false
 	if registry := o.Eureka; registry != nil {
-		o.Eureka = func(id string) ([]upstream.Spec, map[string]int, bool) {
+		o.Eureka = func(id string) ([]upstream.Spec, map[string]int, route.Policy, bool) {
 			asked = true
 			return registry(id)
 		}

@@ -200,10 +200,10 @@ func TestProviderTellsWhatIsUnbound(t *testing.T) {
 func TestProviderFollowsTheRegistry(t *testing.T) {
 	var mu sync.Mutex
 	var specs []upstream.Spec
-	p := publishTo(t, Options{Eureka: func(id string) ([]upstream.Spec, map[string]int, bool) {
+	p := publishTo(t, Options{Eureka: func(id string) ([]upstream.Spec, map[string]int, route.Policy, bool) {
 		mu.Lock()
 		defer mu.Unlock()
-		return specs, nil, id == "chat"
+		return specs, nil, route.Policy{}, id == "chat"
 	}})
 	p.next(t)
 	p.RegistryChanged() // concerns nobody: a set after this one would be late for the next

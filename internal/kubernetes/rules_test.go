@@ -135,8 +135,17 @@ func backendText(k *route.Backend) string {
 			text += fmt.Sprintf(" 200:%t 299:%t 300:%t 304:%t", status.Has(200), status.Has(299), status.Has(300), status.Has(304))
 		}
 	}
+	if o := k.Service.Outliers; o != byDefault.Outliers {
+		text += " outliers " + brief(o)
+	}
+	if k.Service.Panic {
+		text += " panic"
+	}
 	return text
 }
+
+// byDefault is what holds for a service of which nobody says anything.
+var byDefault = (&route.Policy{}).ServiceOptions()
 
 // brief is a value without what is zero in it. Backends are their names.
 func brief(v any) string {

@@ -129,6 +129,13 @@ func atLeast[T ~int | ~int32 | ~int64](s spot, n *T, least T) {
 	}
 }
 
+// within checks that a number is between least and most.
+func within(s spot, n *int32, least, most int32) {
+	if n != nil && (*n < least || *n > most) {
+		s.refuse("", "want %d to %d, have %d", least, most, *n)
+	}
+}
+
 // port checks the number of a port.
 func (s spot) port(p *int32) {
 	if p != nil && (*p < 1 || *p > 65535) {

@@ -31,9 +31,9 @@ type Options struct {
 	// ProbeFromPods takes probes from the readinessProbe of a service's pods.
 	ProbeFromPods bool
 
-	// Eureka finds the endpoints of a service in the registry by its id, for backends of kind EurekaService, and their weights by the ID
-	// of each; nil: no registry.
-	Eureka func(serviceID string) (specs []upstream.Spec, weights map[string]int, known bool)
+	// Eureka finds the endpoints of a service in the registry by its id, for backends of kind EurekaService, their weights by the ID
+	// of each, and what holds for the service as a whole; nil: no registry.
+	Eureka func(serviceID string) (specs []upstream.Spec, weights map[string]int, policy route.Policy, known bool)
 
 	// Unbound says of addresses that could not be bound why, by route.Listener.Key.
 	Unbound map[string]error

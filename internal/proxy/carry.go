@@ -143,6 +143,7 @@ func (s *Server) reach(service *upstream.Service, p *route.Policy, passed bool, 
 		ctx, cancel := context.WithTimeout(context.Background(), p.Timeouts.Effective().Handshake)
 		conn, err := dial(ctx, ep)
 		cancel()
+		noteHandshake(ep, time.Time{}, err)
 		if err == nil {
 			return conn, ep, nil
 		}

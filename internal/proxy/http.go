@@ -195,7 +195,11 @@ func (s *Server) forward(c *call) error {
 		if t := time.Now().Add(timeouts.BackendRequest); timeouts.BackendRequest > 0 && (c.last.IsZero() || t.Before(c.last)) {
 			c.until = t
 		}
+		began := stopwatch(c.endpoint)
 		err := s.attemptHTTP(c)
+		if x.leash.ended() == nil && (err == nil || !c.mayRepeat(err)) {
+			c.note(began, err)
+		}
 		switch {
 		case err == nil && x.to.Retry == nil && !c.unavailable():
 			return nil

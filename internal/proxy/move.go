@@ -209,6 +209,9 @@ func (q *search) turn(r loop.Runner) (pause time.Duration, again, dialled bool) 
 	q.mover.asks(ep)
 	up, err := q.attempt(r, ep)
 	q.mover.heard(ep, err)
+	if !q.over() && time.Now().Before(q.until) {
+		noteMove(ep, err)
+	}
 	if err == nil {
 		if !q.resume(r, ep, up) {
 			ep.Release()
@@ -235,7 +238,7 @@ func (q *search) turn(r loop.Runner) (pause time.Duration, again, dialled bool) 
 
 // giveUp ends the search. An endpoint that was to be left, and is not any more, keeps its session.
 func (q *search) giveUp(v relay.Verdict) {
-	v.Stay = q.verdict.Stay || q.planned && takes(q.lost)
+	v.Stay = q.verdict.Stay || q.planned && !q.lost.Leaving() && q.lost.Healthy()
 	q.relay.GiveUp(q.epoch, v)
 }
 
@@ -264,7 +267,7 @@ func (q *search) take() *upstream.Endpoint {
 func (q *search) share(ep *upstream.Endpoint) time.Time {
 	others := 0
 	for _, e := range q.lost.Newest().Endpoints {
-		if e != ep && e != q.lost && takes(e) && !slices.Contains(q.tried, e) {
+		if e != ep && e != q.lost && e.Takes() && !slices.Contains(q.tried, e) {
 			others++
 		}
 	}

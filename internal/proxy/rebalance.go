@@ -138,6 +138,3 @@ func (l level) share(e *upstream.Endpoint) int64 {
 	}
 	return (l.sessions*part + whole - 1) / whole
 }
-
-// takes tells whether e takes sessions, as far as its source and its probes say.
-func takes(e *upstream.Endpoint) bool { return !e.Leaving() && e.Healthy() }

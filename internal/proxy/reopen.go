@@ -44,7 +44,7 @@ func (x *exchange) another(tried []*upstream.Endpoint, err error) *upstream.Endp
 	if len(tried) == maxOpenings || !mayReopen(err) {
 		return nil
 	}
-	if t := x.to.policy.Timeouts.Effective().Request; t > 0 && time.Since(x.record.Time) >= t {
+	if x.spent() {
 		return nil
 	}
 	next, none := x.to.take(tried)
@@ -56,6 +56,12 @@ func (x *exchange) another(tried []*upstream.Endpoint, err error) *upstream.Endp
 		_ = answered.conn.Close()
 	}
 	return next
+}
+
+// spent tells that timeouts.request is over.
+func (x *exchange) spent() bool {
+	t := x.to.policy.Timeouts.Effective().Request
+	return t > 0 && time.Since(x.record.Time) >= t
 }
 
 var errUnavailable = errors.New("the service answered 503")

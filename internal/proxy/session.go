@@ -189,13 +189,18 @@ func (s *Server) connect(x *exchange, ss *Session, checked bool) (up *upstreamCo
 		ss.endpoint.Store(ep)
 		x.slot = ep
 		x.record.Instance, x.record.Backend = ep.ID, ep.Address()
+		began := stopwatch(ep)
 		if up, err = x.attempt(x.to.policy, ep, q); err == nil {
+			well(ep, began)
 			return up, nil
 		}
 		x.slot = nil
 		ep.Release()
 		if gone := x.leash.ended(); gone != nil {
 			return nil, gone
+		}
+		if len(tried) == 0 || !x.spent() { // else others have used the time up
+			noteHandshake(ep, began, err)
 		}
 		tried = append(tried, ep)
 		next := x.another(tried, err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/loop"
@@ -60,7 +61,14 @@ func (q *subrequest) do(ctx context.Context) (a *subanswer, err error) {
 		} else {
 			a, err = q.over1(ctx, ep)
 		}
-		if err == nil || !unreached(err) {
+		switch {
+		case err == nil:
+			noteStatus(ep, a.status, time.Time{}, false)
+			return a, nil
+		case ctx.Err() == nil && faulty(err):
+			ep.Failed(err)
+		}
+		if !unreached(err) {
 			return a, err
 		}
 		tried = append(tried, ep)

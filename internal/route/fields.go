@@ -33,13 +33,16 @@ type field struct {
 	// it had to. Nil: a field that registered metadata may set as it likes.
 	guard func(p, operator *Policy) bool
 
+	// ofService tells that the field holds for a service, and not for one of its routes.
+	ofService bool
+
 	// differs compares the field of two policies.
 	differs func(a, b *Policy) bool
 }
 
 // fields is the table behind Set, Overlay, Register and Validate, in the order of the struct.
 // It is never written.
-var fields = []field{
+var fields = append([]field{
 	text("websocket.connectFailure", func(p *Policy) *ConnectFailure { return &p.WebSocket.ConnectFailure }, nil),
 	duration("websocket.closeTimeout", func(p *Policy) *time.Duration { return &p.WebSocket.CloseTimeout }, false, shorter),
 	duration("websocket.idleTimeout", func(p *Policy) *time.Duration { return &p.WebSocket.IdleTimeout }, true, shorter),
@@ -83,7 +86,7 @@ var fields = []field{
 	attempts("retries.attempts", func(p *Policy) *Attempts { return &p.Retries.Attempts }),
 	duration("retries.backoff", func(p *Policy) *time.Duration { return &p.Retries.Backoff }, true, nil),
 	text("retries.methods", func(p *Policy) *RetryMethods { return &p.Retries.Methods }, nil),
-}
+}, healthFields()...)
 
 // maxFailoverBuffer bounds what one session may keep for a move, in bytes: registered metadata may ask for it.
 const maxFailoverBuffer = 16 << 20

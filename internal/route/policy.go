@@ -48,6 +48,16 @@ type Policy struct {
 	// apiml.enableUrlEncodedCharacters: false, which is none. Default any.
 	EncodedPath EncodedPath `yaml:"encodedPath"`
 
+	// Probe asks the endpoints of a service whether they are well.
+	Probe Probe `yaml:"probe"`
+
+	// Outliers eject endpoints that fail, or are slow.
+	Outliers Outliers `yaml:"outliers"`
+
+	// Panic is what happens when no endpoint of a service is well: true (all are tried) or false (1012 or 503 at once). It holds for a
+	// service, not for one of its routes. Default false.
+	Panic Flag `yaml:"panic"`
+
 	// Timeouts bound the steps before a session or a response is under way.
 	Timeouts Timeouts `yaml:"timeouts"`
 

@@ -14,11 +14,14 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
-// everyField sets each field of a policy once, as metadata spells it.
-var everyField = []struct {
+// A saidField is a field as metadata spells it, and what it is then.
+type saidField struct {
 	name, value string
 	want        Policy
-}{
+}
+
+// everyField sets each field of a policy once, as metadata spells it.
+var everyField = []saidField{
 	{"websocket.connectFailure", "status", Policy{WebSocket: WebSocket{ConnectFailure: StatusOnFailure}}},
 	{"sticky.cookieName", "shop-at", Policy{Sticky: Sticky{CookieName: "shop-at"}}},
 	{"sticky.lifetime", "off", Policy{Sticky: Sticky{Lifetime: off}}},
@@ -64,10 +67,11 @@ var everyField = []struct {
 }
 
 func TestSet(t *testing.T) {
-	if len(everyField) != len(fields) {
-		t.Errorf("%d fields are tested of %d", len(everyField), len(fields))
+	all := slices.Concat(everyField, everyHealthField)
+	if len(all) != len(fields) {
+		t.Errorf("%d fields are tested of %d", len(all), len(fields))
 	}
-	for _, tt := range everyField {
+	for _, tt := range all {
 		var p Policy
 		if err := p.Set(tt.name, " "+tt.value+" "); err != nil {
 			t.Errorf("%v", err)

@@ -38,6 +38,9 @@ func check(ctx context.Context, d *Dialer, e *Endpoint, a asking) error {
 	if err := a.probe.Check(); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
+	if a.probe.OwnHost && a.probe.Host == "" {
+		a.probe.Host = e.Address()
+	}
 	conn, err := d.dialProbe(ctx, e, a)
 	if err != nil {
 		return late(ctx, a, err)

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -44,6 +46,9 @@ type Probe struct {
 	// Host is the Host of an HTTP or WebSocket probe; empty means "localhost". Of a gRPC probe it is the :authority; empty
 	// means the endpoint's address.
 	Host string
+
+	// OwnHost has an empty Host mean the endpoint's host and port.
+	OwnHost bool
 
 	// Path is the path and query of an HTTP or WebSocket probe. Empty means "/".
 	Path string
@@ -139,6 +144,27 @@ func (s *StatusSet) Add(start, end int) error {
 	for code := start; code <= end; code++ {
 		s.bits[(code-firstStatus)/64] |= 1 << ((code - firstStatus) % 64)
 	}
+	return nil
+}
+
+// UnmarshalText reads codes and ranges: "200-299,404".
+func (s *StatusSet) UnmarshalText(text []byte) error {
+	var set StatusSet
+	for item := range strings.SplitSeq(string(text), ",") {
+		first, last, isRange := strings.Cut(strings.TrimSpace(item), "-")
+		start, err := strconv.Atoi(strings.TrimSpace(first))
+		end := start
+		if err == nil && isRange {
+			end, err = strconv.Atoi(strings.TrimSpace(last))
+		}
+		if err != nil {
+			return fmt.Errorf("status codes %q: want codes and ranges, as 200-299,404", text)
+		}
+		if err := set.Add(start, end); err != nil {
+			return err
+		}
+	}
+	*s = set
 	return nil
 }
 

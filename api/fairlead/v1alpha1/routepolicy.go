@@ -98,6 +98,17 @@ type RoutePolicySpec struct {
 	// +optional
 	Timeouts *TimeoutPolicy `json:"timeouts,omitempty"`
 
+	// Outliers eject endpoints that fail, or are slow. It is for Services, Backends and EurekaServices as targets alone.
+	//
+	// +optional
+	Outliers *OutlierPolicy `json:"outliers,omitempty"`
+
+	// Panic has all endpoints be tried when none is well. Default false: the answer is 503 (1012) at once. It is for Services, Backends
+	// and EurekaServices as targets alone.
+	//
+	// +optional
+	Panic *bool `json:"panic,omitempty"`
+
 	// Retries is when and how often a request is tried again; what an HTTPRoute says wins.
 	//
 	// +optional
@@ -230,6 +241,51 @@ type WebSocketPolicy struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=300
 	AllowedOrigins []string `json:"allowedOrigins,omitzero"`
+}
+
+// OutlierPolicy is when an endpoint takes nothing new for a while. Never more than half of a service's endpoints are kept away so.
+type OutlierPolicy struct {
+	// Failures in a row eject an endpoint, unless its siblings fail, too. 0: they do not. Default 5.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	Failures *int32 `json:"failures,omitempty"`
+
+	// Latency ejects an endpoint whose median time to answer is so many times that of its siblings: a decimal above 1, or off. Default
+	// off.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:Pattern=`^(off|[0-9]+(\.[0-9]+)?)$`
+	Latency string `json:"latency,omitempty"`
+
+	// LatencyFloor is the median below which nobody is slow. Default 100ms.
+	//
+	// +optional
+	LatencyFloor Duration `json:"latencyFloor,omitempty"`
+
+	// LatencySamples are the answers without which an endpoint is not judged by its latency. Default 20.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	LatencySamples *int32 `json:"latencySamples,omitempty"`
+
+	// LatencyInterval is how often latencies are compared. Default 10s.
+	//
+	// +optional
+	LatencyInterval Duration `json:"latencyInterval,omitempty"`
+
+	// Time is how long the first ejection lasts; each one more twice as long. Default 10s.
+	//
+	// +optional
+	Time Duration `json:"time,omitempty"`
+
+	// MaxTime is how long an ejection lasts at most. Default 5m.
+	//
+	// +optional
+	MaxTime Duration `json:"maxTime,omitempty"`
 }
 
 // HashPolicy is what is hashed to choose an endpoint.
