@@ -248,13 +248,21 @@ func (q *search) take() *upstream.Endpoint {
 	if q.verdict.Stay {
 		choice.Balance = upstream.LeastSessions
 	}
+	take := func(exclude ...*upstream.Endpoint) (*upstream.Endpoint, error) {
+		return service.Take(choice, exclude...)
+	}
+	if key := q.ss.key; key != 0 {
+		take = func(exclude ...*upstream.Endpoint) (*upstream.Endpoint, error) {
+			return service.TakeBy(key, exclude...)
+		}
+	}
 	passed := append(slices.Clone(q.tried), q.lost)
-	ep, err := service.Take(choice, append(q.mover.shy(), passed...)...)
+	ep, err := take(append(q.mover.shy(), passed...)...)
 	if err != nil {
-		ep, err = service.Take(choice, passed...)
+		ep, err = take(passed...)
 	}
 	if err != nil && !q.planned && time.Since(q.began) >= lastResort {
-		ep, err = service.Take(choice, q.tried...) // it may be back
+		ep, err = take(q.tried...) // it may be back
 	}
 	if err != nil {
 		return nil

@@ -40,8 +40,8 @@ const (
 	joinDelay     = 5 * time.Second // between an endpoint that joins and the rebalancing: others may join, too
 )
 
-// Rebalance moves sessions, without loss, from the endpoints of a service that have more than their share to those that have less. It
-// does not wait, and returns how many sessions it is about to move.
+// Rebalance moves sessions, without loss, from the endpoints of a service that have more than their share to those that have less, and
+// those that a key led elsewhere to where it leads now. It does not wait, and returns how many sessions it is about to move.
 func (s *Server) Rebalance(service *upstream.Service) int {
 	return s.rebalance(service, func(p *sessionPolicy) bool { return true })
 }
@@ -58,16 +58,31 @@ func (s *Server) EndpointJoined(e *upstream.Endpoint) {
 	}
 	s.joined[e.Service()] = true
 	s.working.Go(func() {
-		select {
-		case <-time.After(s.settling):
-		case <-s.living.Done():
-			return
+		for wait := s.settling; wait > 0; wait = s.untilSettled(e.Newest()) {
+			select {
+			case <-time.After(wait):
+			case <-s.living.Done():
+				return
+			}
 		}
 		s.mu.Lock()
 		delete(s.joined, e.Service())
 		s.mu.Unlock()
 		s.rebalance(e.Newest(), func(p *sessionPolicy) bool { return p.moving.Rebalance == route.RebalanceAuto })
 	})
+}
+
+// untilSettled is how long the newest endpoint of a service is still left alone: where a route that rebalances has it start slowly, until
+// that is over.
+func (s *Server) untilSettled(service *upstream.Service) time.Duration {
+	var longest time.Duration
+	for _, ss := range s.Sessions.snapshot(0) {
+		if e := ss.endpoint.Load(); e == nil || ss.relay.Load() == nil || e.Service() != service.Name || ss.policy.moving.Rebalance != route.RebalanceAuto {
+			continue
+		}
+		longest = max(longest, ss.policy.choice.SlowStart.Window)
+	}
+	return longest - service.Settled()
 }
 
 // rebalance is Rebalance for the sessions that filter takes.
@@ -80,7 +95,8 @@ func (s *Server) rebalance(service *upstream.Service, filter func(*sessionPolicy
 	s.background(func() {
 		window := time.Duration(len(list)) * time.Second / rebalanceRate
 		pace(s.living, list, window, func(ss *Session, r *relay.Session) {
-			if at := ss.endpoint.Load(); at.Sessions() > levelOf(at.Newest()).share(at) {
+			at := ss.endpoint.Load()
+			if ss.key != 0 && ss.astray(at.Newest(), at) || ss.key == 0 && at.Sessions() > levelOf(at.Newest()).share(at) {
 				r.Detach(causeRebalance)
 			}
 		})
@@ -88,8 +104,14 @@ func (s *Server) rebalance(service *upstream.Service, filter func(*sessionPolicy
 	return len(list)
 }
 
-// aboveLevel are the sessions that are to leave endpoints that have more than their share, the youngest of each: the oldest have
-// most to lose.
+// astray tells whether the session's key leads elsewhere than to e.
+func (ss *Session) astray(service *upstream.Service, e *upstream.Endpoint) bool {
+	leads, err := service.PickBy(ss.key)
+	return err == nil && leads != e
+}
+
+// aboveLevel are the sessions that are to leave their endpoints: those whose key leads elsewhere, and of each endpoint that has more than
+// its share the youngest, because the oldest have most to lose.
 func (s *Server) aboveLevel(service *upstream.Service, filter func(*sessionPolicy) bool) (list []*Session) {
 	level := levelOf(service)
 	byEndpoint := map[*upstream.Endpoint][]*Session{}
@@ -98,8 +120,12 @@ func (s *Server) aboveLevel(service *upstream.Service, filter func(*sessionPolic
 		if e == nil || ss.relay.Load() == nil || !slices.Contains(service.Endpoints, e) || !e.Takes() {
 			continue
 		}
-		if ss.policy.failover != route.FailoverOff && !ss.policy.keyed && filter(ss.policy) {
+		switch {
+		case ss.policy.failover == route.FailoverOff || ss.bound || !filter(ss.policy):
+		case ss.key == 0:
 			byEndpoint[e] = append(byEndpoint[e], ss)
+		case ss.astray(service, e):
+			list = append(list, ss)
 		}
 	}
 	for round := 0; ; round++ { // one of each in turn

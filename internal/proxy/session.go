@@ -72,7 +72,7 @@ func (s *Server) openSession(x *exchange, checked bool) {
 		s.abandon(x, ss, up, client)
 		return
 	}
-	ss.owner = s
+	ss.owner, ss.key, ss.bound = s, x.to.key, x.to.key == 0 && (x.to.stay.rule != nil || x.to.instance != "")
 	deflate := up.agreed.Deflate()
 	clientSide := relay.Side{Stream: loop.Attach(l, client), Head: head, Deflate: deflate}
 	upstreamSide := relay.Side{Stream: loop.Attach(l, up.conn), Head: up.head, Deflate: deflate}

@@ -16,7 +16,6 @@ type sessionPolicy struct {
 	auto     bool           // and that because the route says auto
 	returns  bool           // the route has failover: where this session cannot move, its client is to come again
 	choice   upstream.Choice
-	keyed    bool          // a key of the client chooses its endpoint: nothing is to be levelled
 	connect  time.Duration // timeouts.connect
 	attempt  time.Duration // timeouts.handshake
 }
@@ -46,7 +45,7 @@ func (s *Server) findPolicy(p *route.Policy, failover route.Failover) *sessionPo
 			Ping: l.Ping, Pong: l.Pong, Stall: s.stall, CloseTimeout: l.CloseTimeout, Rate: relay.Rate{Every: l.MessageEvery, Burst: l.MessageBurst},
 		},
 		moving: p.Moving(), failover: failover, returns: p.WebSocket.Failover.On(), choice: p.Choice(true),
-		keyed: p.LoadBalancing == upstream.Hash, connect: t.Connect, attempt: t.Handshake,
+		connect: t.Connect, attempt: t.Handshake,
 	}
 	if failover != route.FailoverOff {
 		v.auto = p.WebSocket.Failover == route.FailoverAuto

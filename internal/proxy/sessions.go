@@ -31,7 +31,9 @@ type Session struct {
 	moving   *moving                           // of the loop; nil: it has never lost its endpoint
 	client   *clientPlaces                     // nil: sessions are not counted by client
 	owner    *Server
-	secure   bool // the client came by https, to us or to a proxy that says so
+	key      upstream.Key // that leads to its endpoint; 0: none
+	bound    bool         // a cookie, or its own word, leads the client to its endpoint: it is not levelled
+	secure   bool         // the client came by https, to us or to a proxy that says so
 }
 
 // A SessionView is what can be said of a session at one moment.

@@ -2,12 +2,13 @@ package upstream
 
 import "math"
 
-// A Key is what is left of a text by which endpoints are chosen: equal texts have equal keys, in every gateway. 0 is none.
-type Key uint64
+// A Key is what is left of a text by which endpoints are chosen: equal texts have equal keys, in every gateway. It is small, because
+// sessions keep it. 0 is none.
+type Key uint32
 
 // KeyOf is the Key of a text that is not empty.
 func KeyOf(text string) Key {
-	return Key(max(mixed(mixed(offset, text), "\x00"), 1))
+	return max(Key(finished(mixed(offset, text))), 1)
 }
 
 // PickBy is Pick by a key: equal keys lead to the same endpoint for as long as it may be chosen, in every gateway (rendezvous
@@ -30,6 +31,15 @@ func (s *Service) PickBy(key Key, exclude ...*Endpoint) (*Endpoint, error) {
 	return nil, s.none(exclude)
 }
 
+// TakeBy is PickBy, and counts a session on the endpoint.
+func (s *Service) TakeBy(key Key, exclude ...*Endpoint) (*Endpoint, error) {
+	e, err := s.PickBy(key, exclude...)
+	if err == nil {
+		e.Acquire()
+	}
+	return e, err
+}
+
 // highest is the endpoint that scores most with the key.
 func (s *Service) highest(key Key, l *look) (best *Endpoint) {
 	var most float64
@@ -38,7 +48,7 @@ func (s *Service) highest(key Key, l *look) (best *Endpoint) {
 		if w == 0 {
 			continue
 		}
-		mix := finished(mixed(uint64(key), e.address))
+		mix := finished(mixed(finished(uint64(key)), e.address))
 		score := float64(mix >> 11)
 		if s.uneven {
 			score = Score(mix, w)

@@ -45,6 +45,11 @@ func (e *Endpoint) begin() {
 	e.state.begun.Store(now)
 }
 
+// Settled tells for how long no endpoint of the service has begun: none has joined, nor was one well again.
+func (s *Service) Settled() time.Duration {
+	return s.state.pool.clock().Sub(time.Unix(0, s.state.begun.Load()))
+}
+
 // starting tells whether an endpoint of the service has begun within the window.
 func (st *state) starting(now time.Time, window time.Duration) bool {
 	return now.Sub(time.Unix(0, st.begun.Load())) < window
