@@ -133,7 +133,7 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 	g.manager.OnSwap(func(t *route.Table) { g.server.Program(t) })
 	g.server.Admin = admin.New(admin.Options{
 		Sessions: &g.server.Sessions, Moves: g.server, Table: g.manager.Table, Pool: pool, Users: g.users.Load, Stopping: g.server.Stopping,
-		Embedded: g.registry != nil, Instances: g.instances(), Cluster: g.clusterStatus(), Objects: g.statuses,
+		Registry: g.registry, Instances: g.instances(), Cluster: g.clusterStatus(), Objects: g.statuses,
 		Metrics: g.metrics(pool), Version: buildVersion(), Log: g.log,
 	})
 	settings, err := reloadable(c, g.log)

@@ -24,6 +24,7 @@ type commandLine struct {
 	Check    checkCommand    `cmd:"" help:"Check the configuration and what it names, without starting."`
 	Sessions sessionsCommand `cmd:"" help:"List, show, move and close the live sessions of a running gateway."`
 	Services servicesCommand `cmd:"" help:"List the services of a running gateway with their load, drain instances, level their sessions."`
+	Registry registryCommand `cmd:"" help:"Show the registry of a running gateway: its snapshot, its peers, and the Eureka cluster that is read."`
 	Routes   routesCommand   `cmd:"" help:"List the routes of a running gateway, and what it does not serve."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
-// Options are what the endpoints read. All are required but Instances, Cluster and Objects.
+// Options are what the endpoints read. All are required but Instances, Registry, Cluster and Objects.
 type Options struct {
 	Sessions  *proxy.Sessions
 	Moves     Moves
@@ -29,7 +29,7 @@ type Options struct {
 	Users     func() *auth.Users          // who may use the protected endpoints; a reload may change it
 	Stopping  func() bool                 // true once the gateway shuts down: health turns 503
 	Instances func() []*eureka.Instance   // of all registries; nil: there is none
-	Embedded  bool                        // one of the registries is the gateway's own
+	Registry  *eureka.Registry            // of them, the gateway's own; nil: it has none
 	Cluster   func() eureka.ClusterStatus // the Eureka cluster that is read; nil: there is none
 	Objects   func() any                  // the statuses of the Gateway API objects, as JSON is made of them; nil: there are none
 	Metrics   http.Handler                // in Prometheus' format
@@ -72,6 +72,7 @@ func New(o Options) http.Handler {
 		{"/application/websockets/{id}", "GET, DELETE", false, []http.HandlerFunc{s.getSession, s.closeSession}},
 		{"/application/routes", "GET", false, []http.HandlerFunc{s.routes}},
 		{"/application/services", "GET", false, []http.HandlerFunc{s.services}},
+		{"/application/registry", "GET", false, []http.HandlerFunc{s.registries}},
 		{"/application/websockets/{id}/move", "POST", false, []http.HandlerFunc{s.moveSession}},
 		{"/application/services/{id}/rebalance", "POST", false, []http.HandlerFunc{s.rebalance}},
 		{"/application/services/{id}/drain", "POST, DELETE", false, []http.HandlerFunc{s.drain, s.undrain}},
@@ -168,7 +169,7 @@ func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 	}
 	if s.Cluster != nil {
 		cluster := s.Cluster()
-		if cluster.Stale() && !s.Embedded {
+		if cluster.Stale() && s.Registry == nil {
 			discovery = "DOWN"
 		}
 		composite["eureka"] = viewCluster(cluster)

@@ -55,7 +55,7 @@ func startWith(t *testing.T, stopping bool, pool *upstream.Pool, table *route.Ta
 	registry := eureka.NewRegistry(eureka.Config{}, log)
 	o := Options{
 		Sessions: new(proxy.Sessions), Moves: fakeMoves{}, Table: func() *route.Table { return table }, Pool: pool, Users: func() *auth.Users { return users },
-		Stopping: func() bool { return stopping }, Instances: registry.Instances, Embedded: true, Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		Stopping: func() bool { return stopping }, Instances: registry.Instances, Registry: registry, Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
 		Version: Version{Version: "1.2.3", Build: "b", Commit: "c"}, Log: log,
 	}
 	for _, edit := range edits {

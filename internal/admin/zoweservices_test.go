@@ -54,7 +54,7 @@ func TestStaleClusterShows(t *testing.T) {
 	pool := upstream.NewPool()
 	pool.Service("a", []upstream.Spec{{ID: "1", Scheme: "http", Host: "a.test", Port: 1}})
 	h, password := startWith(t, false, pool, route.Build(route.Set{}, nil), func(o *Options) {
-		o.Embedded = false
+		o.Registry = nil
 		o.Cluster = func() eureka.ClusterStatus { return status }
 		o.Instances = func() []*eureka.Instance {
 			return []*eureka.Instance{{ID: "1", App: "A", Status: eureka.Up, External: true}}

@@ -50,6 +50,7 @@ type Cluster struct {
 
 // ClusterStatus is how the cluster fares.
 type ClusterStatus struct {
+	Servers    []string  // in the order of the configuration, without credentials
 	Server     string    // the one that answered last; empty: none has
 	Read       time.Time // when it did; zero: never
 	Err        string    // why no server answers now; empty: one does
@@ -77,6 +78,7 @@ func NewCluster(cfg ClusterConfig, o ClientOptions, log *slog.Logger) (*Cluster,
 			return nil, fmt.Errorf("serviceUrls[%d]: %w", i, err)
 		}
 		c.clients = append(c.clients, client)
+		c.status.Servers = append(c.status.Servers, client.String())
 	}
 	return c, nil
 }

@@ -92,10 +92,10 @@ type lease struct {
 	duration time.Duration
 	renewed  time.Time // when the instance was last heard of, here or at a peer
 	since    time.Time // the lease runs from here where that is later: a snapshot or a peer has brought it back
-	override Status // empty: none
-	owner    string // who registered it
-	static   bool   // of a static definition
-	direct   bool   // the instance has said something to this registry itself
+	override Status    // empty: none
+	owner    string    // who registered it
+	static   bool      // of a static definition
+	direct   bool      // the instance has said something to this registry itself
 	weight   int
 }
 

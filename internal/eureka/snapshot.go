@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -32,6 +33,32 @@ const (
 type snapshot struct {
 	path  string
 	dirty chan struct{} // capacity 1: something changed since the file was written
+
+	mu     sync.Mutex // guards the following
+	status SnapshotStatus
+}
+
+// SnapshotStatus is how a registry outlives its process.
+type SnapshotStatus struct {
+	File     string    // empty: it does not
+	Written  time.Time // when it was written last; zero: not since start
+	Err      string    // why it cannot be written now; empty: it can
+	Restored int       // instances that it brought back at the start
+	Refused  int       // instances in it that were not taken
+	Unused   string    // why it was not used at the start; empty: it was, or there was none
+}
+
+// Snapshot is the state of the registry's file.
+func (r *Registry) Snapshot() SnapshotStatus {
+	r.saved.mu.Lock()
+	defer r.saved.mu.Unlock()
+	return r.saved.status
+}
+
+func (s *snapshot) note(f func(*SnapshotStatus)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.status)
 }
 
 // snapshotHead is what the wire does not say.
@@ -53,6 +80,7 @@ type snapshotHead struct {
 // starts empty. Before Run, and before anything is served.
 func (r *Registry) Restore(path string) {
 	r.saved.path = path
+	r.saved.note(func(s *SnapshotStatus) { s.File = path })
 	start := time.Now()
 	head, apps, err := readSnapshot(path)
 	switch {
@@ -60,10 +88,12 @@ func (r *Registry) Restore(path string) {
 		return
 	case err != nil:
 		aside := path + snapshotAside
+		r.saved.note(func(s *SnapshotStatus) { s.Unused = err.Error() + "; it was renamed to " + aside })
 		r.log.Warn("registry snapshot not used", "file", path, "renamed", aside, "err", errors.Join(err, os.Rename(path, aside)))
 		return
 	}
 	taken, refused := r.takeBack(head, apps, start)
+	r.saved.note(func(s *SnapshotStatus) { s.Restored, s.Refused = taken, refused })
 	level := slog.LevelInfo
 	if refused > 0 {
 		level = slog.LevelWarn
@@ -183,12 +213,14 @@ func (s *snapshot) run(ctx context.Context, r *Registry) {
 		err := s.write(r)
 		if err == nil {
 			failing = false
+			s.note(func(s *SnapshotStatus) { s.Written, s.Err = time.Now(), "" })
 			return max(snapshotPause, snapshotShare*time.Since(start))
 		}
 		if !failing {
 			r.log.Error("registry snapshot not written", "file", s.path, "err", err)
 		}
 		failing = true
+		s.note(func(s *SnapshotStatus) { s.Err = err.Error() })
 		s.touch()
 		return snapshotRetry
 	}
