@@ -15,7 +15,7 @@ func (g *gateway) metrics(pool *upstream.Pool) http.Handler {
 		Version: v.Version, Commit: v.Commit,
 	}
 	if g.registry != nil {
-		from.Registry = g.registry.Stats
+		from.Registry, from.Peers = g.registry.Stats, g.registry.Peers
 	}
 	return metrics.Handler(from)
 }

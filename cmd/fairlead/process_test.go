@@ -325,6 +325,8 @@ func TestClientCommands(t *testing.T) {
 	}{
 		{[]string{"services"}, []string{"http://" + addr}},
 		{[]string{"routes"}, []string{"/echo/ws/v1", "/ws/v1/echo", "/api"}},
+		{[]string{"registry"}, []string{"registry: 1 instances of 1 services", "snapshot: ", "registry.snapshot, written"}},
+		{[]string{"registry", "--json"}, []string{`"embedded":{"instances":1,`}},
 		{[]string{"sessions"}, []string{"/echo/ws/v1/x", "127.0.0.1:"}},
 		{[]string{"sessions", "list", "--json"}, []string{`"sessionId":`, `"messages_in":1`}},
 	} {

@@ -29,6 +29,7 @@ func TestConfigCheck(t *testing.T) {
 		{"no port", Config{Address: "localhost"}, "registry.address"},
 		{"off", Config{Enabled: new(bool), Address: "nonsense"}, ""},
 		{"peers", Config{Peers: []string{"http://x", "https://u:secret@y:1/eureka/"}}, ""},
+		{"a peer twice", Config{Peers: []string{"http://x/eureka", "http://u:p@x/eureka/"}}, "registry.peers[1]: it is peers[0] again"},
 		{"peer", Config{Peers: []string{"http://x", "ftp://x"}}, "registry.peers[1]"},
 		{"owned peers", Config{Peers: []string{"http://x"}, Auth: AuthConfig{Ownership: true, ClientCertificates: true}, TLS: TLSConfig{ClientCAFile: "ca"}}, "does not go with"},
 		{"peers' password", Config{PeerClient: PeerConfig{Password: "x"}}, "registry.peerClient.username"},

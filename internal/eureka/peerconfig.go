@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
@@ -32,10 +33,17 @@ func (c PeerConfig) Options(fallback upstream.TLSConfig, log *slog.Logger) (Clie
 }
 
 func (c Config) checkPeers() error {
+	known := map[string]int{}
 	for i, raw := range c.Peers {
-		if _, err := parseServiceURL(raw); err != nil {
+		u, err := parseServiceURL(raw)
+		if err != nil {
 			return fmt.Errorf("registry.peers[%d]: %w\nhint: write it as \"https://host:10011/eureka/\"", i, err)
 		}
+		name := u.Scheme + "://" + u.Host + strings.TrimRight(u.Path, "/")
+		if before, twice := known[name]; twice {
+			return fmt.Errorf("registry.peers[%d]: it is peers[%d] again", i, before)
+		}
+		known[name] = i
 	}
 	if key, err := c.PeerClient.cluster().Check(); err != nil {
 		return fmt.Errorf("registry.peerClient.%s: %w", key, err)

@@ -17,13 +17,14 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
-// Sources are what is read. All are required but Registry and Cluster.
+// Sources are what is read. All are required but Registry, Peers and Cluster.
 type Sources struct {
 	Counts    func() proxy.Counts
 	Table     func() *route.Table
 	Pool      *upstream.Pool
 	LinesLost func() int64                // of the access log
 	Registry  func() eureka.Stats         // of the embedded registry; nil: there is none
+	Peers     func() []eureka.PeerStatus  // of the embedded registry; nil: there are none
 	Cluster   func() eureka.ClusterStatus // the Eureka cluster that is read; nil: there is none
 
 	Version, Commit string // of the build
@@ -100,6 +101,9 @@ var (
 	operations = counter("registry_operations_total", "What was done in the embedded registry.", "operation")
 	regRefused = counter("registry_refused_total", "Requests to the embedded registry that were refused.", "reason")
 	preserving = gauge("registry_self_preservation", "Whether the embedded registry keeps expired leases, because too few are renewed.")
+	peerUp     = gauge("registry_peer_up", "Whether a registry that the embedded one replicates with can be told anything.", "peer")
+	peerLag    = gauge("registry_peer_lag_seconds", "How long the oldest change waits that a peer is still to be told of.", "peer")
+	peerQueue  = gauge("registry_peer_backlog", "Instances that a peer is still to be told of.", "peer")
 	clusterAge = gauge("eureka_age_seconds", "How old is what is known of the Eureka cluster that is read.")
 )
 
@@ -125,6 +129,11 @@ func (r reader) Collect(to chan<- prometheus.Metric) {
 	r.endpoints(out)
 	if r.Registry != nil {
 		out.registry(r.Registry())
+	}
+	if r.Peers != nil {
+		for _, p := range r.Peers() {
+			out.peer(p)
+		}
 	}
 	if r.Cluster != nil {
 		if read := r.Cluster().Read; !read.IsZero() {
@@ -220,6 +229,16 @@ func (r reader) endpoints(o output) {
 	for _, e := range r.Pool.Endpoints() { // those that are leaving, too
 		one(e)
 	}
+}
+
+func (o output) peer(p eureka.PeerStatus) {
+	up := 0.0
+	if p.Err == "" {
+		up = 1
+	}
+	o.tell(peerUp, up, p.Server)
+	o.tell(peerLag, p.Lag.Seconds(), p.Server)
+	o.tell(peerQueue, float64(p.Pending), p.Server)
 }
 
 func (o output) registry(st eureka.Stats) {

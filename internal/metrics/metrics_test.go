@@ -41,6 +41,9 @@ func sources() Sources {
 		Registry: func() eureka.Stats {
 			return eureka.Stats{Instances: 3, Heartbeats: 4, Refused: 5, SelfPreservation: true}
 		},
+		Peers: func() []eureka.PeerStatus {
+			return []eureka.PeerStatus{{Server: "http://a/"}, {Server: "http://b/", Err: "refused", Pending: 2, Lag: 1500 * time.Millisecond}}
+		},
 		Version: "1.2.3", Commit: "abc",
 	}
 }
@@ -80,6 +83,10 @@ fairlead_endpoint_up{endpoint="host:chat:1",service="chat"} 1
 fairlead_endpoint_ejections_total{endpoint="host:chat:1",service="chat"} 0
 fairlead_registry_instances 3
 fairlead_registry_operations_total{operation="renew"} 4
+fairlead_registry_peer_up{peer="http://a/"} 1
+fairlead_registry_peer_up{peer="http://b/"} 0
+fairlead_registry_peer_backlog{peer="http://b/"} 2
+fairlead_registry_peer_lag_seconds{peer="http://b/"} 1.5
 fairlead_registry_self_preservation 1
 go_goroutines `), "\n") {
 		if !strings.Contains(text, "\n"+want) {
