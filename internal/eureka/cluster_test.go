@@ -281,7 +281,7 @@ func TestGatewayInstance(t *testing.T) {
 		t.Error(err)
 	}
 	const want = `{"instance":{"instanceId":"gw.example.com:gateway:10010","hostName":"gw.example.com","app":"GATEWAY","ipAddr":"127.0.0.1","status":"UP",` +
-		`"overriddenStatus":"UNKNOWN","port":{"$":10010,"@enabled":"false"},"securePort":{"$":10010,"@enabled":"true"},"countryId":0,` +
+		`"overriddenStatus":"UNKNOWN","port":{"$":10010,"@enabled":"false"},"securePort":{"$":10010,"@enabled":"true"},"countryId":1,` +
 		`"dataCenterInfo":{"@class":"com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo","name":"MyOwn"},` +
 		`"leaseInfo":{"renewalIntervalInSecs":30,"durationInSecs":90,"registrationTimestamp":0,"lastRenewalTimestamp":0,"evictionTimestamp":0,"serviceUpTimestamp":0},` +
 		`"metadata":{"apiml.apiBasePath":"/gateway/api/v1","apiml.apiInfo.0.apiId":"zowe.apiml.gateway","apiml.apiInfo.0.gatewayUrl":"api/v1",` +

@@ -174,7 +174,7 @@ func TestEveryEndpoint(t *testing.T) {
 	for _, base := range []string{"/eureka", "/eureka/v2", "//eureka/"} {
 		for _, path := range []string{
 			"/apps", "/apps/", "/apps/delta", "/apps/ONE", "/apps/one/", "/apps/one/h:one:1", "/apps/one/h%3aone%3A1",
-			"/instances/h:one:1", "/vips/one", "/svips/sone", "/svips/other", "/status", "/serverinfo/statusoverrides",
+			"/instances/h:one:1", "/vips/one", "/svips/sone", "/svips/other", "/vips/x", "/svips/one", "/status", "/serverinfo/statusoverrides",
 		} {
 			s.want(200, "GET", base+path, "")
 			s.want(200, "GET", base+path, "", asJSON)
@@ -182,7 +182,7 @@ func TestEveryEndpoint(t *testing.T) {
 		}
 	}
 	for _, path := range []string{
-		"/eureka/apps/TWO", "/eureka/apps/one/x", "/eureka/instances/x", "/eureka/vips/x", "/eureka/svips/one",
+		"/eureka/apps/TWO", "/eureka/apps/one/x", "/eureka/instances/x",
 		"/eureka/peerreplication", "/eureka/x", "/apps", "/eureka/apps/a/b/c", "/eureka/v2x/apps", "/eureka/apps/h:one:1/one",
 	} {
 		s.want(404, "GET", path, "")

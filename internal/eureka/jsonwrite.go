@@ -72,11 +72,14 @@ func appendJSONFields(b []byte, i *Instance, compact bool) []byte {
 	b = appendJSONText(b, "app", i.App)
 	b = appendJSONText(b, "ipAddr", i.IPAddr)
 	b = appendJSONText(b, "status", string(i.Status))
-	b = appendJSONText(b, "overriddenStatus", string(i.Overridden))
+	if !compact {
+		b = appendJSONText(b, "overriddenStatus", string(i.Overridden))
+	}
 	b = appendJSONPort(b, "port", i.Port)
 	b = appendJSONPort(b, "securePort", i.SecurePort)
-	b = append(b, `,"countryId":`...)
-	b = strconv.AppendInt(b, int64(i.CountryID), 10)
+	if !compact {
+		b = appendJSONInt(b, "countryId", int64(i.CountryID))
+	}
 	b = append(b, `,"dataCenterInfo":{"@class":`...)
 	b = appendJSONString(b, i.DataCenter.class())
 	b = appendJSONText(b, "name", i.DataCenter.Name)
@@ -107,9 +110,12 @@ func appendJSONFields(b []byte, i *Instance, compact bool) []byte {
 	b = appendJSONText(b, "secureVipAddress", i.SecureVIPAddress)
 	if !compact {
 		b = appendJSONText(b, "isCoordinatingDiscoveryServer", strconv.FormatBool(i.Coordinating))
-		b = append(b, `,"lastUpdatedTimestamp":"`...)
-		b = strconv.AppendInt(b, i.LastUpdated, 10)
-		b = append(b, `","lastDirtyTimestamp":"`...)
+	}
+	b = append(b, `,"lastUpdatedTimestamp":"`...)
+	b = strconv.AppendInt(b, i.LastUpdated, 10)
+	b = append(b, '"')
+	if !compact {
+		b = append(b, `,"lastDirtyTimestamp":"`...)
 		b = strconv.AppendInt(b, i.LastDirty, 10)
 		b = append(b, '"')
 	}

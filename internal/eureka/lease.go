@@ -116,6 +116,9 @@ func defaults(in *Instance, now time.Time) {
 	if in.LastDirty <= 0 {
 		in.LastDirty = ms
 	}
+	if in.CountryID == 0 {
+		in.CountryID = defaultCountry
+	}
 	l := Lease{RenewalInterval: 30, Duration: 90, Registered: ms, LastRenewal: ms}
 	if n := in.Lease.RenewalInterval; n > 0 {
 		l.RenewalInterval = min(n, maxSeconds)

@@ -54,6 +54,9 @@ const (
 	defaultSecurePort = 7002
 )
 
+// defaultCountry is the countryId of an instance that names none, as Eureka has it.
+const defaultCountry = 1
+
 // Names of data centers. The Java clients accept no others.
 const (
 	dataCenterMyOwn   = "MyOwn"

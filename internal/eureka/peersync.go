@@ -91,7 +91,7 @@ func (p *peer) compare(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	first := p.status.Compared == 0
-	p.status.Synced, p.status.Contact, p.status.Err, p.status.Failing = now, now, "", time.Time{}
+	p.status.Synced, p.status.Contact, p.status.Err = now, now, ""
 	p.status.Fairlead = p.counts()
 	p.status.Compared++
 	p.has = theirs
@@ -143,6 +143,9 @@ func (p *peer) settle(i *Instance, now time.Time) {
 		// A change made there does not count, and one made here does: so it was made there. That it was taken counts.
 		i.LastDirty++
 		p.adopt(i)
+		for _, other := range p.r.peers { // this was decided here
+			other.due(key, workRegister|workStatus)
+		}
 	case later(i, ours) > 0:
 		p.adopt(i)
 	case later(i, ours) < 0:

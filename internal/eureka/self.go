@@ -31,7 +31,7 @@ func GatewayInstance(host string, port int, secure bool, version, server string)
 		VIPAddress: gatewayID, SecureVIPAddress: gatewayID, Status: Up, Overridden: Unknown,
 		Port: Port{Number: port, Enabled: !secure}, SecurePort: Port{Number: port, Enabled: secure},
 		DataCenter: DataCenter{Name: dataCenterMyOwn}, Lease: Lease{RenewalInterval: 30, Duration: 90},
-		LastDirty: time.Now().UnixMilli(),
+		LastDirty: time.Now().UnixMilli(), Labels: Labels{CountryID: defaultCountry},
 		Metadata: map[string]string{
 			"apiml.apiBasePath":              "/gateway/api/v1",
 			"apiml.routes.api_v1.gatewayUrl": "api/v1",

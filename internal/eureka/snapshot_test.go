@@ -89,7 +89,7 @@ func TestSnapshotOnDisk(t *testing.T) {
 	const want = `{"snapshot":1,"owners":{"A":"me"},"order":{},
 "applications":{"application":[
 {"name":"A","instance":[{"instanceId":"1","hostName":"h","app":"A","ipAddr":"10.0.0.1","status":"UP","overriddenStatus":"UNKNOWN",` +
-		`"port":{"$":7001,"@enabled":"true"},"securePort":{"$":7002,"@enabled":"false"},"countryId":0,` +
+		`"port":{"$":7001,"@enabled":"true"},"securePort":{"$":7002,"@enabled":"false"},"countryId":1,` +
 		`"dataCenterInfo":{"@class":"com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo","name":"MyOwn"},` +
 		`"leaseInfo":{"renewalIntervalInSecs":30,"durationInSecs":60,"registrationTimestamp":1,"lastRenewalTimestamp":2,"evictionTimestamp":0,"serviceUpTimestamp":3},` +
 		`"metadata":{"@class":"java.util.Collections$EmptyMap"},"vipAddress":"a","isCoordinatingDiscoveryServer":"false",` +

@@ -119,13 +119,13 @@ func (v *view) answer(key answerKey) *answer {
 		if _, ok := v.byApp[key.name]; !ok {
 			return nil
 		}
-	case vip:
+	case vip: // a name that nobody has is answered, but not kept
 		if v.vips[key.name] == nil {
-			return nil
+			return &answer{body: v.build(key)}
 		}
 	case svip:
 		if v.svips[key.name] == nil {
-			return nil
+			return &answer{body: v.build(key)}
 		}
 	}
 	v.mu.Lock()

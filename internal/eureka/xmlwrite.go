@@ -35,10 +35,14 @@ func appendXMLInstance(b []byte, i *Instance, compact bool) []byte {
 	b = appendXMLOptional(b, "app", i.App)
 	b = appendXMLOptional(b, "ipAddr", i.IPAddr)
 	b = appendXMLOptional(b, "status", string(i.Status))
-	b = appendXMLOptional(b, "overriddenstatus", string(i.Overridden))
+	if !compact {
+		b = appendXMLOptional(b, "overriddenstatus", string(i.Overridden))
+	}
 	b = appendXMLPort(b, "port", i.Port)
 	b = appendXMLPort(b, "securePort", i.SecurePort)
-	b = appendXMLInt(b, "countryId", int64(i.CountryID))
+	if !compact {
+		b = appendXMLInt(b, "countryId", int64(i.CountryID))
+	}
 	b = append(b, `<dataCenterInfo class="`...)
 	b = append(b, i.DataCenter.class()...)
 	b = append(b, `">`...)
@@ -69,7 +73,9 @@ func appendXMLInstance(b []byte, i *Instance, compact bool) []byte {
 	b = appendXMLOptional(b, "secureVipAddress", i.SecureVIPAddress)
 	if !compact {
 		b = appendXMLText(b, "isCoordinatingDiscoveryServer", strconv.FormatBool(i.Coordinating))
-		b = appendXMLInt(b, "lastUpdatedTimestamp", i.LastUpdated)
+	}
+	b = appendXMLInt(b, "lastUpdatedTimestamp", i.LastUpdated)
+	if !compact {
 		b = appendXMLInt(b, "lastDirtyTimestamp", i.LastDirty)
 	}
 	b = appendXMLOptional(b, "actionType", string(i.Action))
