@@ -200,7 +200,6 @@ func (l *link) shed() bool {
 		l.skip = l.pending
 	}
 	l.tear(!l.s.client.has(flagHold))
-	giveBack(l.keep.window)
-	l.keep.window = nil
+	l.keep.window = l.keep.emptied()
 	return true
 }

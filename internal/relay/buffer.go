@@ -59,3 +59,55 @@ func stay(b []byte) []byte {
 	giveBack(b)
 	return nil
 }
+
+// add puts p behind what is in the window. p may lie in reading: then it stays where it is, if it can.
+func (k *keep) add(p []byte) {
+	switch {
+	case len(k.window) == 0 && k.reading != nil && within(p, k.reading[:]):
+		k.emptied()
+		k.window, k.lent = p[:len(p):len(p)], true
+	case k.lent || k.own != nil:
+		b := extend(nil, k.window)
+		k.emptied()
+		k.window = extend(b, p)
+	default:
+		k.window = extend(k.window, p)
+	}
+}
+
+// emptied gives the memory of the window back, and returns what of it may stay in the keep.
+func (k *keep) emptied() []byte {
+	b := k.window
+	k.window = nil
+	switch {
+	case k.lent:
+		k.lent = false
+		return nil
+	case k.own != nil:
+		mediumBuffers.Put(k.own)
+		k.own = nil
+		return nil
+	}
+	return stay(b)
+}
+
+// within reports whether p was cut from b, up to its end.
+func within(p, b []byte) bool { return cap(p) > 0 && &p[:cap(p)][cap(p)-1] == &b[len(b)-1] }
+
+// pullOwn is pull from the client into memory that becomes the window's with what is read: a message of 16 KiB is not copied in this
+// process.
+func (x *side) pullOwn() bool {
+	l, b := x.s.link, mediumBuffers.Get().(*[mediumBuffer]byte)
+	l.need().reading = b
+	moved := x.pullInto(b[:])
+	if k := l.keep; k != nil && k.reading == b { // else the session has ended meanwhile, or begun another keep
+		k.reading = nil
+		if k.lent {
+			k.lent, k.own = false, b
+			return moved
+		}
+		l.rest()
+	}
+	mediumBuffers.Put(b)
+	return moved
+}

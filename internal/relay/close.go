@@ -397,6 +397,11 @@ func (x *side) finished() bool {
 	if !x.parting() || x.has(flagReadable|flagEarly|flagDead) || x.stream.Queued() > 0 {
 		return false
 	}
+	return x.plain()
+}
+
+// plain reports whether nothing but what x is given goes over the wire, and nothing else comes: it is not under TLS, nor pumped.
+func (x *side) plain() bool {
 	p, ok := x.stream.(interface{ Plain() bool })
 	return ok && p.Plain()
 }

@@ -39,6 +39,7 @@ type link struct {
 	pending int32          // client messages that were begun to be sent to it and are not answered
 	recent  int32          // those since its last message
 	skip    int32          // of pending, with Replay: those whose bytes are not kept
+	medium  bool           // what came last from the client would fit a mediumBuffer, and not much less
 }
 
 const pingMax = 1 + websocket.MaxControl
@@ -84,9 +85,13 @@ type keep struct {
 	// What went to the upstream or is to go there: whole frames, from the start of a message on. Control frames among them
 	// are not sent again.
 	window []byte
+	own    *[mediumBuffer]byte // which the window is in; nil: it has memory of its own
+	lent   bool                // the window is in reading, and will be in own
 	marks  []mark
 	base   int64 // bytes that have left the window at its front
 	given  int64 // bytes that went to the upstream while there was this keep
+
+	reading *[mediumBuffer]byte // into which the client is read just now; see pullOwn
 
 	flushed time.Duration // when the upstream last took what it had not taken at once
 	look    time.Duration // when it is next looked at what of it can go
@@ -135,7 +140,7 @@ func (l *link) free() {
 		return
 	}
 	l.keep = nil
-	n := keep{window: stay(k.window)}
+	n := keep{window: k.emptied()}
 	if cap(k.marks) <= smallKeep/markSize {
 		n.marks = k.marks[:0]
 	}
@@ -258,13 +263,15 @@ func (l *link) record(p []byte, own, parked bool) {
 	k := l.keep
 	k.given += int64(len(p))
 	pinned := !own && !l.s.client.has(flagHold)
+	l.medium = false
 	if l.torn || !l.keeping() || len(k.window) == 0 && len(k.marks) == 0 && !pinned {
 		return
 	}
 	if !parked && (len(k.window) > 0 || pinned) && len(k.window)+len(p)+markSize*len(k.marks) > l.s.policy.Hold && !l.makeRoom(len(p), pinned) {
 		return
 	}
-	k.window = extend(k.window, p)
+	k.add(p)
+	l.medium = !pinned && len(p) > smallKeep && len(p) <= mediumBuffer-websocket.MaxHeld && l.s.client.plain()
 }
 
 // makeRoom sees to it that the window has room for n bytes more, whose marks it has already. It reports whether they are to be

@@ -42,7 +42,14 @@ func moves(t *testing.T, seed uint64, steps []byte) {
 	if seed%5 == 4 {
 		p.Rate = relay.Rate{Every: 50 * time.Millisecond, Burst: 1 + int(seed%16)}
 	}
-	w := newWorld(t, p, conversation(rng, 30, []int{20, 400}[rng.IntN(2)]), []int{50, 1000, 1 << 20}[rng.IntN(3)], rng.IntN(3) > 0)
+	size := []int{20, 400}[rng.IntN(2)]
+	if seed%4 == 3 {
+		size = 6000
+	}
+	w := newWorld(t, p, conversation(rng, 30, size), []int{50, 1000, 1 << 20}[rng.IntN(3)], rng.IntN(3) > 0)
+	if w.scale = 1; seed%4 == 3 { // messages that are read into memory of their own, and kept there
+		w.scale, w.client.direct = 10, true
+	}
 	w.stay = rng.IntN(2) == 0
 	for ; len(steps) >= 2; steps = steps[2:] {
 		op, arg, who := steps[0]&15, steps[1], int(steps[0]>>4)
@@ -82,13 +89,16 @@ func moves(t *testing.T, seed uint64, steps []byte) {
 
 // step is something that happens at a peer.
 func (w *world) step(op, arg byte, who int) {
-	size := 1 + int(arg)*int(arg)/16
+	size := w.scale * (1 + int(arg)*int(arg)/16)
 	b := w.up
 	if arg%3 == 0 {
 		b = w.all[who%len(w.all)] // also one that was left
 	}
 	switch op {
 	case 0, 1, 2:
+		if op > 0 && w.scale > 1 {
+			size = w.untilEnd(int(arg) % 3)
+		}
 		w.say(size)
 	case 3:
 		w.client.room += size
@@ -141,6 +151,16 @@ func (w *world) misbehave(b *backend, arg byte) {
 		w.wait = 2 * time.Second
 	}
 	w.client.tell()
+}
+
+// untilEnd is how much is missing of the client's current message and of n more.
+func (w *world) untilEnd(n int) int {
+	for i, end := range w.ends {
+		if missing := end - len(w.client.arrived); missing > 0 {
+			return w.ends[min(i+n, len(w.ends)-1)] - len(w.client.arrived)
+		}
+	}
+	return 0
 }
 
 func (b *backend) bye(code websocket.Code) {

@@ -69,7 +69,14 @@ func (x *side) pull() bool {
 	if !x.mayRead() {
 		return false
 	}
-	buf := x.s.loop().Buffer()
+	if l := x.s.link; l != nil && l.medium && x == &x.s.client {
+		return x.pullOwn()
+	}
+	return x.pullInto(x.s.loop().Buffer())
+}
+
+// pullInto is pull with scratch space.
+func (x *side) pullInto(buf []byte) bool {
 	p := buf[websocket.MaxHeld:] // before it is room for the start of a unit that came earlier
 	if x.s.link != nil {
 		if p = p[:x.room(len(p))]; len(p) == 0 {

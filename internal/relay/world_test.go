@@ -36,6 +36,7 @@ type wire struct {
 	closed  bool
 	aborted bool
 	plain   bool // acknowledgements can be asked for
+	direct  bool // it says so itself
 }
 
 func (w *wire) Read(p []byte) (int, error) {
@@ -106,6 +107,7 @@ func (w *wire) Unacked() int {
 
 func (w *wire) LimitUnsent(int) bool { return w.plain }
 func (w *wire) CloseWrite() error    { w.fin = true; return nil }
+func (w *wire) Plain() bool          { return w.direct }
 func (w *wire) Close()               { w.closed = true }
 func (w *wire) Abort()               { w.closed, w.aborted = true, true }
 
@@ -198,7 +200,11 @@ func (b *backend) take(n int) {
 	b.in.feed(b.w.t, b.wire.out[:b.taken], func(op websocket.Opcode, payload string) {
 		switch op {
 		case websocket.OpText:
-			b.got = append(b.got, number(b.w.t, "m", payload))
+			n := number(b.w.t, "m", payload)
+			if want := fmt.Sprintf("m%d", n); strings.TrimRight(payload, filler(n)) != want {
+				b.w.t.Fatalf("message %d came as %.60q", n, payload)
+			}
+			b.got = append(b.got, n)
 		case websocket.OpPing:
 			b.say(websocket.OpPong, true, payload)
 		case websocket.OpClose:
@@ -277,6 +283,7 @@ func (b *backend) die(fin bool) {
 		b.ack()
 		b.wire.end = io.EOF
 	} else {
+		b.wire.Unacked() // the kernel knows what was acknowledged in time, whether it is asked or not
 		b.wire.end, b.wire.broken = errReset, true
 	}
 	b.wire.tell()
@@ -304,6 +311,7 @@ type world struct {
 	up     *backend
 	small  int // what a kernel takes
 	plain  bool
+	scale  int // of the steps of moves, in bytes
 
 	loss    *relay.Loss // the owner waits
 	planned int
@@ -507,6 +515,9 @@ func (w *world) law() *view {
 	return v
 }
 
+// filler is what the n-th message is filled with.
+func filler(n int) string { return string(rune('A' + n%26)) }
+
 // conversation is what a client says: n numbers, some in fragments, with Pings between and inside.
 func conversation(rng *rand.Rand, n, most int) []byte {
 	var out []byte
@@ -519,7 +530,7 @@ func conversation(rng *rand.Rand, n, most int) []byte {
 		frame(websocket.OpPing, true, fmt.Sprintf("p%d", pings))
 	}
 	for i := range n {
-		text := fmt.Sprintf("m%d", i+1) + strings.Repeat(" ", rng.IntN(most))
+		text := fmt.Sprintf("m%d", i+1) + strings.Repeat(filler(i+1), rng.IntN(most))
 		switch rng.IntN(3) {
 		case 0:
 			cut := rng.IntN(len(text))
