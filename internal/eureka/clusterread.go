@@ -181,7 +181,10 @@ func (r *clusterReader) judge(client *Client, i *Instance) error {
 	if err := check(i); err != nil {
 		return err
 	}
-	if err := checkReach(i.HostName, nil, client.beside()); err != nil {
+	if err := checkReaches(i, nil, client.beside()); err != nil {
+		return err
+	}
+	if err := checkExternal(i.Metadata, r.cluster.allowed, client.beside()); err != nil {
 		return err
 	}
 	if !hostAllowed(i.HostName, r.cluster.allowed) {

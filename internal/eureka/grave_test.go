@@ -159,3 +159,32 @@ func serveHandler(t *testing.T, h http.Handler) (addr string) {
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
 }
+
+// TestPeersTellOfHeartbeats: a registry that an instance's heartbeats do not reach keeps it while a peer hears them: a comparison
+// tells of them, though the states are the same.
+func TestPeersTellOfHeartbeats(t *testing.T) {
+	a, b, _ := pair(t, Config{})
+	a.register("SVC", "1", "")
+	settled(t, "SVC/1=UP", a, b)
+	key := leaseKey{"SVC", "1"}
+	old := time.Now().Add(-time.Minute).Truncate(time.Millisecond)
+	for _, s := range []*server{a, b} {
+		s.mu.Lock()
+		s.find(key).renewed = old
+		s.view.Store(nil)
+		s.mu.Unlock()
+	}
+	a.mu.Lock()
+	heard := old.Add(30 * time.Second)
+	a.find(key).renewed = heard // and b was not told
+	a.view.Store(nil)
+	a.mu.Unlock()
+	b.askToCompare()
+	if got := b.one(key).Lease.LastRenewal; got != heard.UnixMilli() {
+		t.Errorf("b has heard of it at %d, want %d", got, heard.UnixMilli())
+	}
+	a.askToCompare() // b knows nothing newer
+	if got := a.one(key).Lease.LastRenewal; got != heard.UnixMilli() {
+		t.Errorf("a has heard of it at %d, want %d", got, heard.UnixMilli())
+	}
+}

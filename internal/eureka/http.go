@@ -207,6 +207,10 @@ func (c *call) metadata(key leaseKey) {
 	for k, v := range query {
 		add[k] = v[0]
 	}
+	if err := checkExternal(add, c.r.cfg.AllowedHosts, near(c.req)); err != nil {
+		c.refuse(err)
+		return
+	}
 	c.done(c.r.annotate(key, add, c.by))
 }
 

@@ -204,7 +204,7 @@ func (r *Registry) acceptable(i *Instance, from *Client) error {
 	if err := check(i); err != nil {
 		return err
 	}
-	return checkReach(i.HostName, r.cfg.AllowedHosts, from.beside())
+	return checkReaches(i, r.cfg.AllowedHosts, from.beside())
 }
 
 // missingIn are the leases that a peer does not have and is to be told of: those whose instances talk to this registry.

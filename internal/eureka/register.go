@@ -24,7 +24,7 @@ func (c *call) register(app string) {
 		err = check(in)
 	}
 	if err == nil {
-		err = checkReach(in.HostName, c.r.cfg.AllowedHosts, near(c.req))
+		err = checkReaches(in, c.r.cfg.AllowedHosts, near(c.req))
 	}
 	if err == nil {
 		err = c.r.register(in, c.by)

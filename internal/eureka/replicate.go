@@ -151,7 +151,7 @@ func (c *call) registered(key leaseKey, raw json.RawMessage) (newer *Instance, e
 	if err := check(in); err != nil {
 		return nil, err
 	}
-	if err := checkReach(in.HostName, c.r.cfg.AllowedHosts, near(c.req)); err != nil {
+	if err := checkReaches(in, c.r.cfg.AllowedHosts, near(c.req)); err != nil {
 		return nil, err
 	}
 	dirty := in.LastDirty

@@ -144,14 +144,12 @@ func (t translation) endpoints(instances []*Instance) (specs []upstream.Spec, op
 		if in.Status != Up {
 			continue
 		}
-		host, port := in.Address()
-		if err := checkDialled(host, port); err != nil {
-			problems = append(problems, fmt.Sprintf("instance %s: %v", in.ID, err))
-			continue
+		spec, problem, ok := in.dialled()
+		if problem != "" {
+			problems = append(problems, problem)
 		}
-		spec := upstream.Spec{ID: in.ID, Scheme: "http", Host: host, Port: port}
-		if in.Secure() {
-			spec.Scheme = "https"
+		if !ok {
+			continue
 		}
 		specs = append(specs, spec)
 		switch weight, said, err := in.weight(); {

@@ -156,7 +156,7 @@ func (r *Registry) unfit(i *Instance) error {
 	if err := check(i); err != nil {
 		return err
 	}
-	return checkReach(i.HostName, r.cfg.AllowedHosts, true)
+	return checkReaches(i, r.cfg.AllowedHosts, true)
 }
 
 func readSnapshot(path string) (head snapshotHead, apps *Applications, err error) {

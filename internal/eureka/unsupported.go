@@ -13,8 +13,10 @@ const schemeEffect = "the gateway makes no credentials for the service, which ge
 // withoutEffect are Zowe's keys (zowe.md, section 4.7) that say how a gateway treats requests and that this one does not follow,
 // with what happens instead. A value that asks for nothing is none.
 var withoutEffect = map[string]string{
-	keyExternalURL: "requests go to the instance itself",
+	"apiml.lb.cacheRecordExpirationTimeInHours": "a user's instance is found by hash, and stays the same while it is there",
+	"zone": "instances of all zones take their share",
 	"apiml.service.supportClientCertForwarding": "client certificates are not forwarded to another gateway",
+	"apiml.authentication.applid":               "no passtickets are made",
 	"apiml.authentication.headers":              "no headers are made of client certificates",
 	"apiml.connectionManagerTimeout":            "apiml.connectTimeout and apiml.readTimeout bound a request",
 	"apiml.response.compress":                   "answers are passed on as the service has compressed them",
@@ -23,10 +25,7 @@ var withoutEffect = map[string]string{
 	"apiml.corsAllowedMethods":                  "pages of allowed origins may use the methods that the gateway allows for all services",
 }
 
-const (
-	keyExternalURL     = "apiml.service.externalUrl"
-	keyCORSCredentials = "apiml.corsAllowCredentials"
-)
+const keyCORSCredentials = "apiml.corsAllowCredentials"
 
 // unsupported says what the metadata of a service asks for in vain: one sentence for each key and value.
 func unsupported(instances []*Instance) (problems []string) {
