@@ -37,6 +37,7 @@ type mover struct {
 	searches int       // that are not over
 	due      time.Time // when the next turn is, by the rate
 	timer    *time.Timer
+	paused   map[*search]*time.Timer
 	asked    map[*upstream.Endpoint]canvass
 
 	// Since it had nothing to do.
@@ -71,8 +72,10 @@ func (s *Server) sweepMovers() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, m := range s.movers {
-		m.mu.Lock()
-		if m.searches == 0 && m.bad == 0 && time.Now().After(m.until) && time.Since(m.since) > goodAfter {
+		if !m.mu.TryLock() { // it has something to do; and it may be waiting for the server's lock, see launch
+			continue
+		}
+		if m.searches == 0 && m.bad == 0 && time.Now().After(m.until) && time.Since(m.since) > max(goodAfter, shyTime) {
 			delete(s.movers, name)
 		}
 		m.mu.Unlock()
@@ -174,14 +177,26 @@ func (q *search) run(r loop.Runner) {
 	case !again:
 		m.ended()
 	case pause > 0:
-		time.AfterFunc(pause, func() {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.queue(q)
-			m.pump()
-		})
+		if m.paused == nil {
+			m.paused = map[*search]*time.Timer{}
+		}
+		m.paused[q] = time.AfterFunc(pause, func() { m.wake(q) })
 	default:
 		m.queue(q)
+	}
+	m.pump()
+}
+
+// wake ends the pause of q, or with nil of all searches: an endpoint has come that they can have.
+func (m *mover) wake(q *search) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for p, timer := range m.paused {
+		if q == nil || p == q {
+			timer.Stop()
+			delete(m.paused, p)
+			m.queue(p)
+		}
 	}
 	m.pump()
 }

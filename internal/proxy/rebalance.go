@@ -46,14 +46,21 @@ func (s *Server) Rebalance(service *upstream.Service) int {
 	return s.rebalance(service, func(p *sessionPolicy) bool { return true })
 }
 
-// EndpointJoined has sessions whose route says so move to an endpoint that has joined its service, or is well again.
+// EndpointJoined has sessions that wait for an endpoint look at one that has joined its service, or is well again, and has those whose
+// route says so move to it.
 func (s *Server) EndpointJoined(e *upstream.Endpoint) {
 	if s.Sessions.Len() == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.joined[e.Service()] || s.stopping.Load() {
+	if s.stopping.Load() {
+		return
+	}
+	if m := s.movers[e.Service()]; m != nil {
+		s.searching.Go(func() { m.wake(nil) }) // its lock comes before the server's
+	}
+	if s.joined[e.Service()] {
 		return
 	}
 	s.joined[e.Service()] = true

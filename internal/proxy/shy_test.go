@@ -39,6 +39,29 @@ func TestMovePassesHungInstance(t *testing.T) {
 	}
 }
 
+// Sessions that have found no instance do not wait for the end of their pause once one joins.
+func TestJoiningInstanceEndsPause(t *testing.T) {
+	a, b := startInstance(t, "a", ""), startInstance(t, "b", "")
+	g := between(t, nil, a)
+	p := play(t, g, "/svc/ws/v1/room", nil)
+	p.say("one")
+	p.hear("a one")
+	a.kill(true)
+	m := g.moverOf("svc")
+	eventually(t, "a pause", func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, timer := range m.paused {
+			timer.Stop() // so that nothing else ends it
+		}
+		return len(m.paused) == 1
+	})
+	sv := g.pool.Service("svc", (&service{id: "svc", endpoints: []string{a.addr, b.addr}}).specs())
+	g.EndpointJoined(sv.Endpoints[1])
+	p.say("two")
+	p.hear("b two")
+}
+
 // A mover passes over an endpoint whose sessions miss their Pongs, or that leaves attempts unanswered, until it answers one.
 func TestShy(t *testing.T) {
 	a := startInstance(t, "a", "")
