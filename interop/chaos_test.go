@@ -72,16 +72,10 @@ type chaos struct {
 // clients count. FAIRLEAD_CHAOS is how long (default 20s), FAIRLEAD_CHAOS_SESSIONS how many clients (default 200).
 func TestChaos(t *testing.T) {
 	requireInterop(t)
-	length, total := 20*time.Second, 200
+	length, total := 20*time.Second, chaosSessions(t)
 	if text := os.Getenv("FAIRLEAD_CHAOS"); text != "" {
 		var err error
 		if length, err = time.ParseDuration(text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if text := os.Getenv("FAIRLEAD_CHAOS_SESSIONS"); text != "" {
-		var err error
-		if total, err = strconv.Atoi(text); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -89,7 +83,7 @@ func TestChaos(t *testing.T) {
 	c.build()
 	c.sameSet()
 	stop := make(chan struct{})
-	running := c.play(total, stop)
+	running := c.playAs(total, stop, chaosModes...)
 	c.hurt()
 	close(stop)
 	for _, p := range c.clients {
@@ -98,6 +92,19 @@ func TestChaos(t *testing.T) {
 	running.Wait()
 	c.sameSet()
 	c.judge()
+}
+
+// chaosSessions is how many clients there are to be.
+func chaosSessions(t *testing.T) int {
+	text := os.Getenv("FAIRLEAD_CHAOS_SESSIONS")
+	if text == "" {
+		return 200
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // build starts the gateways and the instances. Instances register with one registry or with both.
@@ -140,10 +147,13 @@ func startChaosGateway(t *testing.T, name, port, registry, peer string) *gateway
 	if err != nil {
 		t.Fatal(err)
 	}
+	if peer != "" {
+		peer = strconv.Quote("http://" + peer + "/eureka/")
+	}
 	config := filepath.Join(dir, "fairlead.yaml")
 	writeFile(t, config, fmt.Sprintf(`
 gateway: {listeners: [{name: http, address: "127.0.0.1:%s"}]}
-registry: {address: %q, plain: true, insecure: true, peers: ["http://%s/eureka/"]}
+registry: {address: %q, plain: true, insecure: true, peers: [%s]}
 admin: {users: ["admin:%s"]}
 accessLog: {path: access.log}
 log: {level: debug}
@@ -179,15 +189,15 @@ func (c *chaos) sameSet() {
 	same(c.t, []*process{c.gateways[0].process, c.gateways[1].process}, 30*time.Second, own, theirs, want...)
 }
 
-// play opens the sessions.
-func (c *chaos) play(total int, stop chan struct{}) *sync.WaitGroup {
+// playAs opens the sessions, of these modes in turn.
+func (c *chaos) playAs(total int, stop chan struct{}, modes ...string) *sync.WaitGroup {
 	var running sync.WaitGroup
 	const drummers = 4
 	for i := range total {
-		mode := chaosModes[i%len(chaosModes)]
+		mode := modes[i%len(modes)]
 		p := &chaosClient{
-			mode: mode, name: fmt.Sprintf("c%d", i), address: c.gateways[i/len(chaosModes)%len(c.gateways)].plain, stop: stop,
-			flight: 1 + i/len(chaosModes)%8, pace: time.Duration(200+rand.IntN(200)) * time.Millisecond,
+			mode: mode, name: fmt.Sprintf("c%d", i), address: c.gateways[i/len(modes)%len(c.gateways)].plain, stop: stop,
+			flight: 1 + i/len(modes)%8, pace: time.Duration(200+rand.IntN(200)) * time.Millisecond,
 		}
 		c.clients = append(c.clients, p)
 	}
