@@ -33,11 +33,11 @@ func TestChaosHerd(t *testing.T) {
 	join()
 	c := &chaos{t: t, gateways: []*gateway{g}, hosts: hosts}
 	waitFor(t, "an instance that answers", 20*time.Second, nil, func() error {
-		_, err := ask(g, "replay", nil)
+		_, err := ask(g, "reconnect", nil)
 		return err
 	})
 	stop := make(chan struct{})
-	running := c.playAs(total, stop, "replay")
+	running := c.playAs(total, stop, "reconnect")
 	waitFor(t, "every session", time.Minute, nil, func() error {
 		for _, p := range c.clients {
 			p.mu.Lock()
@@ -66,7 +66,7 @@ func TestChaosHerd(t *testing.T) {
 	running.Wait()
 	others.print(t, killed)
 	log := c.accessLog()
-	c.judgeMode("replay", log)
+	c.judgeMode("reconnect", log)
 	c.printTimes()
 }
 
@@ -110,7 +110,7 @@ func (b *bystanders) watch(g *gateway) {
 		b.running.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), chaosOpening)
 			defer cancel()
-			conn, _, err := websocket.Dial(ctx, "ws://"+g.plain+"/chaos-auto/ws/v1/x", nil)
+			conn, _, err := websocket.Dial(ctx, "ws://"+g.plain+"/chaos-replay/ws/v1/x", nil)
 			if err != nil {
 				return
 			}
@@ -118,7 +118,7 @@ func (b *bystanders) watch(g *gateway) {
 			b.repeat(&b.echoed, func() (time.Duration, error) { return ask(g, "", conn) })
 		})
 	}
-	b.running.Go(func() { b.repeat(&b.opened, func() (time.Duration, error) { return ask(g, "replay", nil) }) })
+	b.running.Go(func() { b.repeat(&b.opened, func() (time.Duration, error) { return ask(g, "reconnect", nil) }) })
 }
 
 func (b *bystanders) repeat(into *[]bystander, do func() (time.Duration, error)) {
