@@ -1,6 +1,7 @@
 package eureka
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -140,5 +141,41 @@ func TestEndpointsSaysWhatHoldsForTheService(t *testing.T) {
 	}
 	if specs, _, policy, known := Endpoints(nil, "svc", operator); len(specs) > 0 || known || policy.Probe.Type != route.ProbeTCP {
 		t.Errorf("of nobody: %v, %t, %+v", specs, known, policy)
+	}
+}
+
+// TestOnlyUpTakesNewSessions: whatever else an instance says of itself, it takes nothing new, and what it has goes on.
+func TestOnlyUpTakesNewSessions(t *testing.T) {
+	for _, status := range []Status{Down, OutOfService, Starting, Unknown} {
+		tr := translation{policy: route.DefaultEureka(), pool: upstream.NewPool()}
+		var left []*upstream.Endpoint
+		tr.pool.OnLeave = func(e *upstream.Endpoint) { left = append(left, e) }
+		one, other := upAt(1, ws("/ws")...), upAt(2, ws("/ws")...)
+		before := tr.routes([]*Instance{one, other})[0].Service.Endpoints
+
+		changed := *one
+		changed.Status = status
+		s := tr.routes([]*Instance{&changed, other})[0].Service
+		if len(s.Endpoints) != 1 || s.Endpoints[0] != before[1] || !slices.Equal(left, before[:1]) || !before[0].Leaving() {
+			t.Errorf("%s: endpoints %v, left %v, want the other one alone", status, s.Endpoints, left)
+		}
+		gone := *other
+		gone.Status = status
+		routes := tr.routes([]*Instance{&changed, &gone})
+		for _, balance := range []upstream.Balance{upstream.LeastSessions, upstream.RoundRobin, upstream.Random} {
+			if e, err := routes[0].Service.Pick(upstream.Choice{Balance: balance}); !errors.Is(err, upstream.ErrNoEndpoint) {
+				t.Errorf("%s: all: %s takes %v, %v", status, balance, e, err)
+			}
+		}
+		if len(served(routes)) != 1 {
+			t.Errorf("%s: the service is not known any more: %q", status, served(routes))
+		}
+		tr.operator.Panic, tr.policy.Panic = route.Yes, route.Yes
+		if e, err := tr.routes([]*Instance{&changed, &gone})[0].Service.Pick(upstream.Choice{}); err == nil {
+			t.Errorf("%s: panic takes %v: it is for what is not well, not for what does not want", status, e)
+		}
+		if s := tr.routes([]*Instance{one, &gone})[0].Service; len(s.Endpoints) != 1 || s.Endpoints[0] != before[0] || before[0].Leaving() {
+			t.Errorf("%s: UP again: %v", status, s.Endpoints)
+		}
 	}
 }

@@ -48,6 +48,9 @@ type moving struct {
 
 // Lost implements relay.Owner: whether another endpoint is looked for, and what the client is told if not, or if there is none.
 func (ss *Session) Lost(r *relay.Session, loss relay.Loss) relay.Verdict {
+	if loss.Cause == relay.CausePong {
+		ss.endpoint.Load().Failed(errNoPong)
+	}
 	v := ss.farewell(&loss)
 	if !ss.mayMove(&loss, &v) {
 		return v

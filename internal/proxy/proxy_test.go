@@ -107,6 +107,7 @@ type service struct {
 	policy    func(*route.Policy)
 	cors      bool
 	same      bool // Route.SameOrigin
+	options   upstream.Options
 }
 
 func startGateway(t *testing.T, services ...service) *gateway {
@@ -199,7 +200,7 @@ func eurekaRoutes(pool *upstream.Pool, services []service) []route.Route {
 			routes = append(routes, route.Route{
 				ID: s.id + ":" + gw, Source: "eureka", ServiceID: s.id, GatewayURL: gw, Target: target,
 				Prefixes: []string{"/" + s.id + "/" + gw, "/" + gw + "/" + s.id},
-				Service:  pool.Service(s.id, specs), Policy: &p, Retry: p.Retry(), Persistence: p.Kept(s.id), CORS: s.cors, CORSAnyone: s.cors && s.policy == nil, SameOrigin: s.same,
+				Service:  pool.ServiceWith(s.id, specs, s.options), Policy: &p, Retry: p.Retry(), Persistence: p.Kept(s.id), CORS: s.cors, CORSAnyone: s.cors && s.policy == nil, SameOrigin: s.same,
 			})
 		}
 	}
