@@ -147,6 +147,7 @@ func (c *servicesListCommand) Run() error {
 			URL      string `json:"url"`
 			Instance string `json:"instance"`
 			Sessions int64  `json:"sessions"`
+			Weight   int    `json:"weight"`
 			Leaving  bool   `json:"leaving"`
 			Drained  bool   `json:"drained"`
 			Ejected  *struct {
@@ -163,10 +164,10 @@ func (c *servicesListCommand) Run() error {
 		return fmt.Errorf("%s: answer: %w", c.Gateway, err)
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SERVICE\tINSTANCE\tURL\tSESSIONS\tHEALTH")
+	fmt.Fprintln(table, "SERVICE\tINSTANCE\tURL\tWEIGHT\tSESSIONS\tHEALTH")
 	for _, s := range services {
 		if len(s.Endpoints) == 0 {
-			fmt.Fprintf(table, "%s\tnone\t\t\t\n", s.ID)
+			fmt.Fprintf(table, "%s\tnone\t\t\t\t\n", s.ID)
 		}
 		for _, e := range s.Endpoints {
 			health := string(e.Health.State)
@@ -181,7 +182,7 @@ func (c *servicesListCommand) Run() error {
 			case e.Ejected != nil:
 				health = "ejected until " + e.Ejected.Until.Local().Format(time.TimeOnly) + ": " + strings.Join(strings.Fields(e.Ejected.Reason), " ")
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\n", s.ID, e.Instance, e.URL, e.Sessions, health)
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\n", s.ID, e.Instance, e.URL, e.Weight, e.Sessions, health)
 		}
 	}
 	return table.Flush()

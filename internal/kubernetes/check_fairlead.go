@@ -54,7 +54,7 @@ func addRoutePolicyChecks(t checkTable) {
 	t.add(on(func(at spot, s *v1alpha1.RoutePolicySpec) {
 		at.at("targetRefs").items(len(s.TargetRefs), 1, 16)
 		unique(at.at("targetRefs"), s.TargetRefs, "target", targetOf)
-		at.oneOf("loadBalancing", s.LoadBalancing, "least-sessions", "round-robin", "random", "hash", "sticky")
+		at.oneOf("loadBalancing", s.LoadBalancing, "least-sessions", "round-robin", "random", "load-aware", "hash", "sticky")
 		at.oneOf("hostHeader", s.HostHeader, "endpoint", "client")
 		if v := at.at("auth"); at.has("auth") && v.length(s.Auth, 0, 64) && !authForm.MatchString(s.Auth) {
 			v.refuse("several are separated by commas", "%s: want none, basic, bearer, clientCertificate or forward", shown(s.Auth, true))
@@ -101,6 +101,15 @@ func addRoutePolicyChecks(t checkTable) {
 		}
 		at.optional("header", h.Header, 256)
 		at.optional("cookie", h.Cookie, 256)
+	}))
+	t.add(on(func(at spot, l *v1alpha1.LoadAwarePolicy) {
+		if at.optional("errorUtilizationPenalty", l.ErrorUtilizationPenalty, 16) {
+			at.at("errorUtilizationPenalty").decimal(l.ErrorUtilizationPenalty)
+		}
+		at.at("namedMetrics").items(len(l.NamedMetrics), 0, 10)
+		for i, name := range l.NamedMetrics {
+			at.at("namedMetrics", i).length(name, 1, 128)
+		}
 	}))
 	t.add(on(func(at spot, s *v1alpha1.StickyPolicy) {
 		at.optional("cookieName", s.CookieName, 256)

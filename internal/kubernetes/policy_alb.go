@@ -229,7 +229,13 @@ func balanceOf(policy *albv1.BackendLoadBalancingPolicy) (out *routePolicy, note
 		}
 		out.said.LoadBalancing = upstream.RoundRobin
 	case albv1.LoadBalancingLoadAware:
-		return nil, "", invalid("loadBalancing.strategy load-aware: not available in this version")
+		if l.SlowStart != nil {
+			return nil, "", invalid("loadBalancing.slowStart: it is for round-robin and least-request")
+		}
+		out.said.LoadBalancing = upstream.LoadAware
+		if err := loadAware(&out.said, l.LoadAware); err != nil {
+			return nil, "", invalid("loadBalancing.%s", err)
+		}
 	default:
 		return nil, "", invalid("loadBalancing.strategy %q: want round-robin, least-request, load-aware or ring-hash", l.Strategy)
 	}
@@ -240,6 +246,27 @@ func balanceOf(policy *albv1.BackendLoadBalancingPolicy) (out *routePolicy, note
 		}
 	}
 	return out, strings.Join(undone, "; "), nil
+}
+
+// loadAware reads how AGC has endpoints weighed that report. The error names the field.
+func loadAware(p *route.Policy, c *albv1.LoadAwareConfig) error {
+	if c == nil {
+		return nil
+	}
+	list := []said{
+		{"loadAware.errorUtilizationPenalty", orElse(c.ErrorUtilizationPenalty, "")}, {"loadAware.namedMetrics", strings.Join(c.NamedMetrics, ",")},
+	}
+	if d := c.BlackoutPeriod; d != nil {
+		value := d.Duration.String()
+		if d.Duration == 0 {
+			value = "off"
+		}
+		list = append(list, said{"loadAware.blackoutPeriod", value})
+	}
+	if d := c.MetricExpirationPeriod; d != nil {
+		list = append(list, said{"loadAware.metricExpirationPeriod", d.Duration.String()})
+	}
+	return setAll(p, list)
 }
 
 // slowStartOf reads AGC's slow start, which is Envoy's: the share is (age/window)^(1/aggression) of what it comes to, and

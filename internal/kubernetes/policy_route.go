@@ -65,13 +65,8 @@ func isRouteTarget(p policyTarget) bool {
 func readRoutePolicy(policy *v1alpha1.RoutePolicy) (*routePolicy, error) {
 	spec := &policy.Spec
 	out := &routePolicy{kind: "RoutePolicy", policy: policy}
-	for _, f := range routeFields(spec) {
-		if f.value == "" {
-			continue
-		}
-		if err := out.said.Set(f.name, f.value); err != nil {
-			return nil, err
-		}
+	if err := setAll(&out.said, routeFields(spec)); err != nil {
+		return nil, err
 	}
 	if ws := spec.WebSocket; ws != nil && ws.AllowedOrigins != nil {
 		out.said.WebSocket.AllowedOrigins = ws.AllowedOrigins
@@ -90,11 +85,29 @@ func readRoutePolicy(policy *v1alpha1.RoutePolicy) (*routePolicy, error) {
 // A said is a field of a RoutePolicy under the name that route.Policy has for it; "" is not said.
 type said struct{ name, value string }
 
+// setAll sets the fields of a policy that are said.
+func setAll(p *route.Policy, list []said) error {
+	for _, f := range list {
+		if f.value == "" {
+			continue
+		}
+		if err := p.Set(f.name, f.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // routeFields are the fields of spec that are text or a number.
 func routeFields(spec *v1alpha1.RoutePolicySpec) []said {
 	list := []said{{"auth", spec.Auth}, {"hostHeader", spec.HostHeader}, {"slowStart", string(spec.SlowStart)}}
 	if spec.LoadBalancing != "hash" && spec.LoadBalancing != "sticky" { // see balancePersistence
 		list = append(list, said{"loadBalancing", spec.LoadBalancing})
+	}
+	if l := spec.LoadAware; l != nil {
+		list = append(list,
+			said{"loadAware.blackoutPeriod", string(l.BlackoutPeriod)}, said{"loadAware.metricExpirationPeriod", string(l.MetricExpirationPeriod)},
+			said{"loadAware.errorUtilizationPenalty", l.ErrorUtilizationPenalty}, said{"loadAware.namedMetrics", strings.Join(l.NamedMetrics, ",")})
 	}
 	if h := spec.Hash; h != nil && spec.LoadBalancing == "hash" && (h.ClientAddress != nil || h.User != nil) {
 		list = append(list, said{"loadBalancing", spec.LoadBalancing})
@@ -190,13 +203,9 @@ func balancePersistence(spec *v1alpha1.RoutePolicySpec, owner string) (*route.Pe
 func stickyPersistence(s *v1alpha1.StickyPolicy, owner string) (*route.Persistence, error) {
 	p := route.Policy{LoadBalancing: upstream.Sticky}
 	if s != nil {
-		for _, f := range []said{{"sticky.cookieName", s.CookieName}, {"sticky.lifetime", string(s.Lifetime)}, {"sticky.path", s.Path}} {
-			if f.value == "" {
-				continue
-			}
-			if err := p.Set(f.name, f.value); err != nil {
-				return nil, err
-			}
+		list := []said{{"sticky.cookieName", s.CookieName}, {"sticky.lifetime", string(s.Lifetime)}, {"sticky.path", s.Path}}
+		if err := setAll(&p, list); err != nil {
+			return nil, err
 		}
 	}
 	if p.Sticky.CookieName == "" {

@@ -7,11 +7,13 @@ import (
 
 	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/route"
+	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
 // relayAnswer passes the service's answer on to the client as it comes.
 func (s *Server) relayAnswer(c *call) {
 	x, a := c.x, &c.answer
+	x.takeReport(&a.Fields, c.endpoint)
 	fields := x.edited(x.answerFields(a.Fields))
 	if a.Status >= 300 && a.Status < 400 && !x.ofGateway() {
 		if to, ok := c.relocate(fields.Get("Location")); ok {
@@ -43,6 +45,18 @@ func (s *Server) relayAnswer(c *call) {
 		x.record.Cause = "client: " + err.Error()
 	}
 	c.close()
+}
+
+// takeReport notes what the endpoint says of its load, where the policy goes by that: then it is not the client's business.
+func (x *exchange) takeReport(fields *http1.Fields, ep *upstream.Endpoint) {
+	if x.to.policy.LoadBalancing != upstream.LoadAware {
+		return
+	}
+	by := x.to.policy.LoadAware.Reports()
+	for value := range fields.All(upstream.ReportField) {
+		ep.Reported(value, &by)
+	}
+	fields.Del(upstream.ReportField)
 }
 
 // isSource tells whether a copy failed because its source did.

@@ -1,13 +1,17 @@
 package proxy
 
 import (
+	"bufio"
 	"encoding/base64"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
+	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
 func jwtOf(subject string) string {
@@ -99,5 +103,55 @@ func TestSubject(t *testing.T) {
 		if got := subject(token); got != want {
 			t.Errorf("%.40q: %q", token, got)
 		}
+	}
+}
+
+// TestLoadAware: what endpoints report of their load says how much they get, over HTTP and by the answers to handshakes, and clients do not
+// see it.
+func TestLoadAware(t *testing.T) {
+	report := func(used string) string {
+		return "Endpoint-Load-Metrics: TEXT rps_fractional=10,cpu_utilization=" + used + "\r\n"
+	}
+	answering := func(name, used string) string {
+		return rawService(t, func(c net.Conn, br *bufio.Reader, head string) {
+			if strings.Contains(head, "Sec-WebSocket-Key") {
+				answer := strings.Replace(acceptSwitch(head), "\r\n\r\n", "\r\n"+report(used)+"\r\n", 1)
+				_, _ = io.WriteString(c, answer+unmasked(websocket.OpText, name))
+				_, _ = io.Copy(io.Discard, br)
+				return
+			}
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n"+report(used)+"\r\n"+name)
+		})
+	}
+	s := service{id: "svc", routes: map[string]string{"ws/v1": "/ws", "api/v1": "/"}, endpoints: []string{answering("a", "0.1"), answering("b", "0.9")}}
+	s.policy = func(p *route.Policy) { p.LoadBalancing, p.LoadAware.BlackoutPeriod = upstream.LoadAware, -1 }
+	g := startGateway(t, s)
+	seen := map[string]int{}
+	for i := range 62 {
+		var by string
+		send := get("gw", "/svc/api/v1/x")
+		if i%2 == 0 {
+			send = handshake("/svc/ws/v1/x", "gw")
+		}
+		_, br, head := talk(t, g, send)
+		if strings.Contains(strings.ToLower(head), "load-metrics") {
+			t.Errorf("the client sees %q", head)
+		}
+		if i%2 == 0 {
+			_, by = frame(t, br)
+		} else {
+			by = readBody(t, br, head)
+		}
+		if i >= 2 { // the first two are shared alike
+			seen[by]++
+		}
+	}
+	if seen["a"] < 52 || seen["a"] > 56 || seen["b"] == 0 {
+		t.Errorf("%v, want 54 and 6", seen)
+	}
+	s.id, s.policy = "plain", nil
+	g = startGateway(t, s)
+	if _, _, head := talk(t, g, get("gw", "/plain/api/v1/x")); !strings.Contains(strings.ToLower(head), "load-metrics") {
+		t.Errorf("where nobody goes by it, it is the client's: %q", head)
 	}
 }

@@ -63,6 +63,7 @@ func (s *Server) openSession(x *exchange, checked bool) {
 		s.refuse(x, failed(err, x.target, x.to.name), policy)
 		return
 	}
+	x.takeReport(&up.fields, ss.endpoint.Load())
 	failover := s.keep(x, ss, up)
 	fields := x.pin(x.switchFields(up, failover != route.FailoverOff), ss.endpoint.Load())
 	l := x.sessionLoop(s.engine)

@@ -19,13 +19,16 @@ type Policy struct {
 	// WebSocket is what holds for WebSocket sessions alone.
 	WebSocket WebSocket `yaml:"websocket"`
 
-	// LoadBalancing chooses among the endpoints of a service: least-sessions, round-robin, random, hash (by what Hash says, with
+	// LoadBalancing chooses among the endpoints of a service: least-sessions, round-robin, random, load-aware (by what endpoints report of their load, see LoadAware), hash (by what Hash says, with
 	// few clients moved when endpoints come and go), sticky (a cookie keeps a client at its endpoint) or instance (the endpoint whose
 	// instanceId the request's X-InstanceId names, and no other; without that field as if nothing was said). Default: least-sessions for a WebSocket session, round-robin for a request.
 	LoadBalancing upstream.Balance `yaml:"loadBalancing"`
 
 	// Hash is what `loadBalancing: hash` goes by: one of its fields.
 	Hash Hash `yaml:"hash"`
+
+	// LoadAware is what becomes of the reports of `loadBalancing: load-aware`.
+	LoadAware LoadAware `yaml:"loadAware"`
 
 	// Sticky is the cookie of `loadBalancing: sticky`.
 	Sticky Sticky `yaml:"sticky"`
@@ -237,6 +240,8 @@ func (p *Policy) Choice(websocket bool) upstream.Choice {
 	switch {
 	case p.LoadBalancing == upstream.LeastSessions || p.LoadBalancing == upstream.RoundRobin || p.LoadBalancing == upstream.Random:
 		c.Balance = p.LoadBalancing
+	case p.LoadBalancing == upstream.LoadAware:
+		c.Balance, c.Reports = p.LoadBalancing, p.LoadAware.Reports()
 	case websocket:
 		c.Balance = upstream.LeastSessions
 	}

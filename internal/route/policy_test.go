@@ -23,6 +23,10 @@ type saidField struct {
 // everyField sets each field of a policy once, as metadata spells it.
 var everyField = []saidField{
 	{"websocket.connectFailure", "status", Policy{WebSocket: WebSocket{ConnectFailure: StatusOnFailure}}},
+	{"loadAware.blackoutPeriod", "5s", Policy{LoadAware: LoadAware{BlackoutPeriod: 5 * time.Second}}},
+	{"loadAware.metricExpirationPeriod", "1m", Policy{LoadAware: LoadAware{MetricExpirationPeriod: time.Minute}}},
+	{"loadAware.errorUtilizationPenalty", "0", Policy{LoadAware: LoadAware{ErrorUtilizationPenalty: "0"}}},
+	{"loadAware.namedMetrics", "queue,disk", Policy{LoadAware: LoadAware{NamedMetrics: "queue,disk"}}},
 	{"sticky.cookieName", "shop-at", Policy{Sticky: Sticky{CookieName: "shop-at"}}},
 	{"sticky.lifetime", "off", Policy{Sticky: Sticky{Lifetime: off}}},
 	{"sticky.path", "/shop", Policy{Sticky: Sticky{Path: "/shop"}}},
@@ -162,6 +166,11 @@ func TestSetErrors(t *testing.T) {
 		{"retries.codes", "5xx", "want statuses from 400 to 599"},
 		{"retries.backoff", "0", "more than 0, or off"},
 		{"retries.methods", "POST", "want idempotent or all"},
+		{"loadAware.errorUtilizationPenalty", "-1", "want a decimal"},
+		{"loadAware.errorUtilizationPenalty", "NaN", "want a decimal"},
+		{"loadAware.namedMetrics", "a,,b", "want names"},
+		{"loadAware.namedMetrics", "1,2,3,4,5,6,7,8,9,10,11", "ten at most"},
+		{"loadAware.metricExpirationPeriod", "off", "duration"},
 		{"sticky.cookieName", "a b", "no name of a cookie"},
 		{"sticky.cookieName", "", "no name of a cookie"},
 		{"sticky.path", "shop", "begins with /"},

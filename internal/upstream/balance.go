@@ -22,6 +22,10 @@ const (
 	// Random takes any endpoint, each with the chance that its weight gives it.
 	Random Balance = "random"
 
+	// LoadAware is RoundRobin where endpoints that report their load weigh what Reports make of it, and others as much as their mean. As
+	// long as none does, they weigh what they do otherwise.
+	LoadAware Balance = "load-aware"
+
 	// Hash takes the endpoint that a key of the request leads to; see Service.PickBy. Where there is no key it is as if nothing was said.
 	Hash Balance = "hash"
 
@@ -35,11 +39,11 @@ const (
 // UnmarshalText accepts the names; anything else is an error that lists them.
 func (b *Balance) UnmarshalText(text []byte) error {
 	switch v := Balance(text); v {
-	case LeastSessions, RoundRobin, Random, Hash, Sticky, Named:
+	case LeastSessions, RoundRobin, Random, LoadAware, Hash, Sticky, Named:
 		*b = v
 		return nil
 	default:
-		return fmt.Errorf("%q: want %s, %s, %s, %s, %s or %s", text, LeastSessions, RoundRobin, Random, Hash, Sticky, Named)
+		return fmt.Errorf("%q: want %s, %s, %s, %s, %s, %s or %s", text, LeastSessions, RoundRobin, Random, LoadAware, Hash, Sticky, Named)
 	}
 }
 
@@ -94,6 +98,7 @@ type Service struct {
 type Choice struct {
 	Balance   Balance   // unknown, or empty: RoundRobin
 	SlowStart SlowStart // it does not touch what a key or a name leads to
+	Reports   Reports   // of LoadAware
 }
 
 // Take chooses an endpoint and counts a session on it in one step, so that handshakes that
@@ -119,6 +124,10 @@ func (s *Service) Pick(c Choice, exclude ...*Endpoint) (*Endpoint, error) {
 		if now := s.state.pool.clock(); s.state.starting(now, w) {
 			l.slow, l.now = c.SlowStart, now
 		}
+	}
+	if c.Balance == LoadAware {
+		l.now = s.state.pool.clock()
+		l.by, l.mean = &c.Reports, s.meanReported(l.now, &c.Reports)
 	}
 	if e := s.either(&l, func() *Endpoint { return s.choose(c.Balance, &l) }); e != nil {
 		return e, nil
@@ -155,7 +164,7 @@ func (s *Service) choose(b Balance, l *look) *Endpoint {
 	case Random:
 		return s.random(l)
 	}
-	if s.uneven || l.slow.Window > 0 {
+	if s.uneven || l.slow.Window > 0 || l.mean > 0 {
 		return s.weightedTurn(l)
 	}
 	return s.roundRobin(l)
@@ -295,7 +304,9 @@ type look struct {
 	panics  bool      // endpoints that are not well count
 	spares  bool      // endpoints of weight 0 count, as if it were 1
 	slow    SlowStart // Window 0: nothing begins slowly
-	now     time.Time // if anything does
+	mean    float64   // of what endpoints report; 0: nothing that counts
+	by      *Reports  // if anything does
+	now     time.Time // if anything begins slowly, or reports count
 }
 
 // share is e's part of what is to be given out, relative to those of the others; 0: it gets nothing.
@@ -306,6 +317,12 @@ func (l *look) share(e *Endpoint) float64 {
 	w := float64(e.weight.Load())
 	if l.spares {
 		w = max(w, 1)
+	}
+	if l.mean > 0 && w > 0 {
+		w = 1
+		if r := e.report.Load(); r.holds(l.now, l.by) {
+			w = r.weight / l.mean
+		}
 	}
 	if l.slow.Window > 0 {
 		w *= l.slow.part(l.now.Sub(time.Unix(0, e.begun.Load())))

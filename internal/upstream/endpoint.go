@@ -53,6 +53,8 @@ type Endpoint struct {
 	weight atomic.Int32 // written by the pool, under its lock; see Weight
 	begun  atomic.Int64 // when it joined, or was well again: nanoseconds since the epoch by the pool's clock
 
+	report atomic.Pointer[reported] // nil: there was none
+
 	credit float64 // towards the next turn, where weights differ; guarded by the state's turns
 
 	health  health

@@ -200,7 +200,7 @@ func TestSlowStart(t *testing.T) {
 				h.at = h.at.Add(24 * time.Hour)
 				s := p.Service("svc", specs(2))
 				h.at = h.at.Add(tt.age)
-				got := counts(t, s, n, func(int) (*Endpoint, error) { return s.Take(Choice{b, tt.slow}) })
+				got := counts(t, s, n, func(int) (*Endpoint, error) { return s.Take(Choice{Balance: b, SlowStart: tt.slow}) })
 				want := n * tt.part / (1 + tt.part)
 				if d := float64(got[1]) - want; math.Abs(d) > 6 && (b != Random || math.Abs(d) > 200) {
 					t.Errorf("%v, want %.0f for the new one", got, want)
@@ -212,7 +212,7 @@ func TestSlowStart(t *testing.T) {
 
 // TestSlowStartAgain: an endpoint begins anew when it is well again, listed again or no longer drained; a key leads where it did.
 func TestSlowStartAgain(t *testing.T) {
-	slow := Choice{RoundRobin, SlowStart{Window: time.Minute}}
+	slow := Choice{Balance: RoundRobin, SlowStart: SlowStart{Window: time.Minute}}
 	for name, leave := range map[string]func(p *Pool, e *Endpoint) (back func()){
 		"drained": func(_ *Pool, e *Endpoint) func() { e.Drain(true); return func() { e.Drain(false) } },
 		"listed": func(p *Pool, _ *Endpoint) func() {

@@ -61,8 +61,13 @@ type RoutePolicySpec struct {
 	// LoadBalancing chooses among the endpoints of a service. Default least-sessions for a WebSocket session, round-robin for a request.
 	//
 	// +optional
-	// +kubebuilder:validation:Enum=least-sessions;round-robin;random;hash;sticky
+	// +kubebuilder:validation:Enum=least-sessions;round-robin;random;load-aware;hash;sticky
 	LoadBalancing string `json:"loadBalancing,omitempty"`
+
+	// LoadAware is what becomes of the reports of `loadBalancing: load-aware`.
+	//
+	// +optional
+	LoadAware *LoadAwarePolicy `json:"loadAware,omitempty"`
 
 	// Hash is what `loadBalancing: hash` hashes.
 	//
@@ -315,6 +320,35 @@ type HashPolicy struct {
 	//
 	// +optional
 	User *Empty `json:"user,omitempty"`
+}
+
+// LoadAwarePolicy is what becomes of what endpoints report of their load.
+type LoadAwarePolicy struct {
+	// BlackoutPeriod is how long an endpoint must have reported before it counts. Default 10s.
+	//
+	// +optional
+	BlackoutPeriod DurationOrOff `json:"blackoutPeriod,omitempty"`
+
+	// MetricExpirationPeriod is how long a report holds. Default 3m.
+	//
+	// +optional
+	MetricExpirationPeriod Duration `json:"metricExpirationPeriod,omitempty"`
+
+	// ErrorUtilizationPenalty is how heavily errors weigh: a decimal, not negative. Default "1.0".
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:Pattern=`^([0-9]+([.][0-9]+)?|[.][0-9]+)$`
+	ErrorUtilizationPenalty string `json:"errorUtilizationPenalty,omitempty"`
+
+	// NamedMetrics are the metrics of the application of which the highest counts.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
+	NamedMetrics []string `json:"namedMetrics,omitempty"`
 }
 
 // StickyPolicy is a cookie of the gateway's by which a client stays at its endpoint.
