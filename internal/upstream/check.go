@@ -76,7 +76,7 @@ func late(ctx context.Context, a asking, err error) error {
 
 // dialProbe connects to where the probe is for.
 func (d *Dialer) dialProbe(ctx context.Context, e *Endpoint, a asking) (*probeConn, error) {
-	probing := Dialer{TLS: d.TLS, Resolver: d.Resolver, Timeout: d.Timeout, ALPN: []string{"http/1.1"}}
+	probing := Dialer{TLS: d.TLS, Resolver: d.Resolver, Timeout: d.Timeout, ALPN: []string{"http/1.1"}, named: true}
 	switch {
 	case a.probe.Kind == GRPCProbe:
 		probing.ALPN = []string{http2.NextProtoTLS}

@@ -253,3 +253,17 @@ func TestProbeCheck(t *testing.T) {
 		wantError(t, p.Check(), text)
 	}
 }
+
+// TestProbesLeaveMetadataAlone: a name that leads to a link-local address is not probed, whoever registered it.
+func TestProbesLeaveMetadataAlone(t *testing.T) {
+	d := &Dialer{Timeout: time.Second, Resolver: nameServer(t, map[string][][4]byte{
+		"evil.test.": {{169, 254, 169, 254}}, "any.test.": {{0, 0, 0, 0}}, "group.test.": {{224, 0, 0, 1}},
+	})}
+	for _, name := range []string{"evil.test", "any.test", "group.test"} {
+		e := newEndpoint("svc", Spec{ID: "id", Scheme: "http", Host: name, Port: 80})
+		err := check(t.Context(), d, e, asking{probe: Probe{Kind: TCPProbe}})
+		if err == nil || !strings.Contains(err.Error(), "where no service is probed") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

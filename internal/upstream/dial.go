@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 )
@@ -40,6 +41,9 @@ type Dialer struct {
 	// Wrap is given each connection to an https endpoint before TLS begins, and returns what TLS
 	// is to use. Nil: the connection as it is.
 	Wrap func(net.Conn) net.Conn
+
+	// named has names lead to no address at which no service can be: nobody has asked for the connection but the gateway itself.
+	named bool
 }
 
 func (d *Dialer) timeout() time.Duration {
@@ -74,6 +78,14 @@ func (d *Dialer) dial(ctx context.Context, e *Endpoint, address string, secure b
 		},
 		Control: setUserTimeout,
 	}
+	if _, literal := e.Literal(); d.named && !literal {
+		nd.Control = func(network, address string, c syscall.RawConn) error {
+			if at, err := netip.ParseAddrPort(address); err != nil || noService(at.Addr().Unmap()) {
+				return fmt.Errorf("the name leads to %s, where no service is probed", address)
+			}
+			return setUserTimeout(network, address, c)
+		}
+	}
 	conn, err := nd.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, dialError(ctx, connectOp(err), address, err)
@@ -90,6 +102,11 @@ func (d *Dialer) dial(ctx context.Context, e *Endpoint, address string, secure b
 		return nil, dialError(ctx, OpTLS, address, err)
 	}
 	return tc, nil
+}
+
+// noService tells whether no service is at an address: those of instance metadata among them.
+func noService(a netip.Addr) bool {
+	return a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified()
 }
 
 // TLSFor is how a handshake with e is done and its certificate judged: as the service's newest TLSSettings say, else d's.

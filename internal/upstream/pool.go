@@ -36,6 +36,10 @@ type state struct {
 	ejecting  sync.Mutex   // guards who is ejected
 	compareAt atomic.Int64 // when latencies are compared next, in ns since 1970; 0: they never were
 
+	// Guarded by the schedule's lock.
+	probes   int       // that run
+	deferred []*target // due, but too many run
+
 	turns sync.Mutex   // guards the credit of the endpoints
 	begun atomic.Int64 // when an endpoint did last; see Endpoint.begun
 

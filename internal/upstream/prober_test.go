@@ -147,6 +147,40 @@ func TestProbesAreBounded(t *testing.T) {
 	})
 }
 
+// TestOneServiceLeavesRoomForOthers has more endpoints of one service hang than are probed at the same time.
+func TestOneServiceLeavesRoomForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool()
+		hung := p.ServiceWith("hung", specs(600), Options{Probe: Probe{Kind: TCPProbe, Interval: time.Second, Timeout: time.Minute}})
+		other := p.ServiceWith("other", specs(1), Options{Probe: Probe{Kind: TCPProbe, Interval: time.Second}})
+		var running, most atomic.Int32
+		probing(t, &Prober{Pool: p}, func(ctx context.Context, e *Endpoint) error {
+			if e.Service() == "other" {
+				return nil
+			}
+			most.Store(max(most.Load(), running.Add(1)))
+			defer running.Add(-1)
+			<-ctx.Done()
+			return errIll
+		})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n := other.Endpoints[0].Health().Probes; n < 8 {
+			t.Errorf("the other service was asked %d times in ten seconds", n)
+		}
+		if most.Load() != maxServiceProbes {
+			t.Errorf("%d probes of one service ran together, want %d", most.Load(), maxServiceProbes)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		for _, e := range hung.Endpoints {
+			if e.Health().Probes == 0 {
+				t.Fatal("one was never asked")
+			}
+		}
+	})
+}
+
 func TestChangesAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPool()

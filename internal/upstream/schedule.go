@@ -65,22 +65,33 @@ func (s *schedule) kick() {
 	}
 }
 
+// maxServiceProbes are the probes of one service that run at the same time, at most: endpoints that hang must not keep those of others
+// from being asked.
+const maxServiceProbes = 128
+
 // begin takes the first target that is due, with the context of its probe. If there is none it tells how long to wait; below zero
 // is until wake.
 func (s *schedule) begin(ctx context.Context) (*target, context.Context, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.queue) == 0 {
-		return nil, nil, -1
+	now := time.Now()
+	for len(s.queue) > 0 {
+		t := s.queue[0]
+		if wait := t.due.Sub(now); wait > 0 {
+			return nil, nil, wait
+		}
+		heap.Pop(&s.queue)
+		of := t.endpoint.state
+		if of.probes == maxServiceProbes {
+			of.deferred = append(of.deferred, t)
+			continue
+		}
+		of.probes++
+		t.began = now
+		ctx, t.cancel = context.WithTimeout(ctx, t.probe.timeout())
+		return t, ctx, 0
 	}
-	t, now := s.queue[0], time.Now()
-	if wait := t.due.Sub(now); wait > 0 {
-		return nil, nil, wait
-	}
-	heap.Pop(&s.queue)
-	t.began = now
-	ctx, t.cancel = context.WithTimeout(ctx, t.probe.timeout())
-	return t, ctx, 0
+	return nil, nil, -1
 }
 
 // observe notes how a target's probe went. It tells whether the endpoint's state has changed.
@@ -104,6 +115,15 @@ func (s *schedule) again(t *target) {
 	defer s.mu.Unlock()
 	t.cancel()
 	t.cancel = nil
+	of := t.endpoint.state
+	for of.probes--; len(of.deferred) > 0; {
+		next := of.deferred[0]
+		if of.deferred = of.deferred[1:]; !next.retired {
+			heap.Push(&s.queue, next)
+			s.kick()
+			break
+		}
+	}
 	if t.retired {
 		return
 	}
