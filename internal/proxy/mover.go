@@ -187,17 +187,26 @@ func (q *search) run(r loop.Runner) {
 	m.pump()
 }
 
-// wake ends the pause of q, or with nil of all searches: an endpoint has come that they can have.
+// wake ends the pause of q.
 func (m *mover) wake(q *search) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for p, timer := range m.paused {
-		if q == nil || p == q {
-			timer.Stop()
-			delete(m.paused, p)
-			m.queue(p)
-		}
+	if _, paused := m.paused[q]; paused {
+		delete(m.paused, q)
+		m.queue(q)
+		m.pump()
 	}
+}
+
+// wakeAll ends the pauses of all searches: an endpoint has come that they can have.
+func (m *mover) wakeAll() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for q, timer := range m.paused {
+		timer.Stop()
+		m.queue(q)
+	}
+	clear(m.paused)
 	m.pump()
 }
 

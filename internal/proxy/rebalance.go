@@ -58,7 +58,7 @@ func (s *Server) EndpointJoined(e *upstream.Endpoint) {
 		return
 	}
 	if m := s.movers[e.Service()]; m != nil {
-		s.searching.Go(func() { m.wake(nil) }) // its lock comes before the server's
+		s.searching.Go(m.wakeAll) // its lock comes before the server's
 	}
 	if s.joined[e.Service()] {
 		return
