@@ -3,10 +3,13 @@ package relay_test
 import (
 	"io"
 	"net"
+	"strconv"
 	"sync"
 	"testing"
 
+	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/relay"
+	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
 // BenchmarkEcho is one round trip of 128 bytes, and of 16 and 64 KiB, through a session, beside a pair of io.Copy that knows nothing of frames.
@@ -123,4 +126,61 @@ func (r *rig) finish() {
 	_ = r.client.Close()
 	_ = r.upstream.Close()
 	r.owner.result()
+}
+
+// A pad is a stream without a system: a message is there each time, and what is written is gone.
+type pad struct {
+	frame []byte
+	h     loop.Handler
+	there bool
+}
+
+func (p *pad) Read(b []byte) (int, error) {
+	if !p.there {
+		return 0, loop.ErrAgain
+	}
+	p.there = false
+	return copy(b, p.frame), loop.ErrAgain
+}
+
+func (p *pad) Write(b []byte) (int, error) { return len(b), nil }
+func (p *pad) Queued() int                 { return 0 }
+func (p *pad) Unacked() int                { return 0 }
+func (p *pad) LimitUnsent(int) bool        { return true }
+func (p *pad) Plain() bool                 { return true }
+func (p *pad) CloseWrite() error           { return nil }
+func (p *pad) Close()                      {}
+func (p *pad) Abort()                      {}
+func (p *pad) Handle(h loop.Handler)       { p.h = h }
+
+const turnsPerOp = 1000
+
+// BenchmarkTurns is what a session itself costs for a question and its answer: no system is asked.
+func BenchmarkTurns(b *testing.B) {
+	for _, size := range []int{128, 16 << 10} {
+		for mode, hold := range map[string]int{"off": 0, "move": 64 << 10} {
+			b.Run(mode+strconv.Itoa(size), func(b *testing.B) {
+				l := engine.Loop()
+				payload := make([]byte, size)
+				client := &pad{frame: websocket.AppendFrame(nil, websocket.OpBinary, true, &[4]byte{}, payload)}
+				up := &pad{frame: websocket.AppendFrame(nil, websocket.OpBinary, true, nil, payload)}
+				relay.Start(l, relay.Side{Stream: client}, relay.Side{Stream: up}, &relay.Policy{Hold: hold}, &owner{t: b, done: make(chan relay.Result, 1)})
+				done := make(chan struct{})
+				b.ReportAllocs()
+				for b.Loop() {
+					l.Post(func() { // some at a time, as events come, with one look at the clock
+						for range turnsPerOp {
+							client.there = true
+							client.h.Ready(l, loop.Readable)
+							up.there = true
+							up.h.Ready(l, loop.Readable)
+						}
+						done <- struct{}{}
+					})
+					<-done
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/turnsPerOp, "ns/echo")
+			})
+		}
+	}
 }
