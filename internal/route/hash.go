@@ -52,7 +52,12 @@ func hashName(name string, at func(*Hash) *string) field {
 }
 
 func hashFlag(name string, at func(*Hash) *bool) field {
-	return hashField(newField(name, func(p *Policy) *bool { return at(&p.Hash) }, strconv.ParseBool, nil))
+	return hashField(newField(name, func(p *Policy) *bool { return at(&p.Hash) }, func(value string) (bool, error) {
+		if yes, err := strconv.ParseBool(value); err != nil || !yes {
+			return false, fmt.Errorf("%q: want true; leave it out otherwise", value)
+		}
+		return true, nil
+	}, nil))
 }
 
 func hashField(f field) field {
