@@ -105,6 +105,9 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 	g.store(c)
 
 	pool := upstream.NewPool()
+	if pool.Secret, err = c.Gateway.CookieKey(); err != nil {
+		return c.ErrorAt("gateway.cookieKeyFile", err, "")
+	}
 	g.prober = &upstream.Prober{Pool: pool, Dialer: g.dialer.Load, OnChange: g.healthChanged}
 	if err := g.openRegistries(c, pool); err != nil {
 		return err

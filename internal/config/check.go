@@ -253,6 +253,9 @@ func (k *checker) trustedProxies() {
 	if d := k.c.Gateway.ShutdownTimeout; d < 0 {
 		k.add("gateway.shutdownTimeout", fmt.Errorf("%s: want more than 0", d), "")
 	}
+	if _, err := k.c.Gateway.CookieKey(); err != nil {
+		k.add("gateway.cookieKeyFile", err, "make one: head -c 32 /dev/urandom | base64 > FILE")
+	}
 }
 
 // minHeaderBytes is the least that a request of an ordinary browser needs.

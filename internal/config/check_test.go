@@ -104,6 +104,9 @@ func TestCheck(t *testing.T) {
 		{"registry: {auth: {clientCertificates: true}, tls: {clientCAFile: DIR/no}}", "f.yaml:1:66: registry.tls.clientCAFile: stat DIR/no: no such file or directory"},
 		{"registry: {auth: {clientCertificates: true}}", "f.yaml:1:39: registry.auth.clientCertificates needs registry.tls.clientCAFile"},
 
+		{"gateway: {cookieKeyFile: DIR/no}", "f.yaml:1:26: gateway.cookieKeyFile: open DIR/no: no such file or directory"},
+		{"gateway: {cookieKeyFile: /dev/null}", "f.yaml:1:26: gateway.cookieKeyFile: /dev/null: want 16 to 4096 bytes"},
+		{"gateway: {cookieKeyFile: DIR/a-key.pem}", ""},
 		{"gateway: {trustedProxies: [10.0.0.1, 10.0.0.0/33, host]}", "f.yaml:1:38: gateway.trustedProxies[1]: \"10.0.0.0/33\" is neither a network nor an address\n" +
 			"f.yaml:1:51: gateway.trustedProxies[2]: \"host\" is neither a network nor an address"},
 		{"gateway: {shutdownTimeout: -1s}", "f.yaml:1:28: gateway.shutdownTimeout: -1s: want more than 0"},

@@ -1,6 +1,10 @@
 package proxy
 
 import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
 	"slices"
 	"time"
 
@@ -22,6 +26,37 @@ type Config struct {
 	// ShutdownTimeout bounds, in time, how long a stop waits for live sessions to answer
 	// the Close 1001 and for requests in flight. Default 10s.
 	ShutdownTimeout time.Duration `yaml:"shutdownTimeout"`
+
+	// CookieKeyFile is a file with a secret of 16 bytes or more, by which the cookies and headers that keep clients at endpoints name
+	// those. Gateways that clients reach by one name need the same. Default none: who knows or guesses the address of an
+	// endpoint can then tell whether a cookie names it. A change needs a restart.
+	CookieKeyFile string `yaml:"cookieKeyFile"`
+}
+
+// Bounds of a key, in bytes.
+const (
+	minCookieKey = 16
+	maxCookieKey = 4 << 10
+)
+
+// CookieKey is what CookieKeyFile says, without white space around it; nil: nothing. The error names the file.
+func (c Config) CookieKey() ([]byte, error) {
+	if c.CookieKeyFile == "" {
+		return nil, nil
+	}
+	f, err := os.Open(c.CookieKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	key, err := io.ReadAll(io.LimitReader(f, maxCookieKey+1))
+	if err != nil {
+		return nil, err
+	}
+	if key = bytes.TrimSpace(key); len(key) < minCookieKey || len(key) > maxCookieKey {
+		return nil, fmt.Errorf("%s: want %d to %d bytes", c.CookieKeyFile, minCookieKey, maxCookieKey)
+	}
+	return key, nil
 }
 
 // ListenersOrDefault are the configured listeners, or HTTPS on :10010 and HTTP on :10080.

@@ -14,7 +14,7 @@ import (
 
 // A pass is what a client is given, and shows again, so that it stays at an endpoint: which one, and since when. Cookies of several
 // rules may have one name and go to all of them, so a value has the passes for several endpoints; the newest first. Every
-// gateway with the same objects makes the same of it, and so does one that has been restarted: nothing in it is secret. One that is
+// gateway with the same objects and the same gateway.cookieKeyFile makes the same of it, and so does one that has been restarted. One that is
 // made up leads to an endpoint of the rule that it comes to, where any client may be led, or nowhere.
 type pass struct {
 	at    uint64 // Endpoint.Identity, mixed with the rule's if its clients are its own

@@ -260,7 +260,7 @@ func TestProbesLeaveMetadataAlone(t *testing.T) {
 		"evil.test.": {{169, 254, 169, 254}}, "any.test.": {{0, 0, 0, 0}}, "group.test.": {{224, 0, 0, 1}},
 	})}
 	for _, name := range []string{"evil.test", "any.test", "group.test"} {
-		e := newEndpoint("svc", Spec{ID: "id", Scheme: "http", Host: name, Port: 80})
+		e := newEndpoint("svc", Spec{ID: "id", Scheme: "http", Host: name, Port: 80}, nil)
 		err := check(t.Context(), d, e, asking{probe: Probe{Kind: TCPProbe}})
 		if err == nil || !strings.Contains(err.Error(), "where no service is probed") {
 			t.Errorf("%s: %v", name, err)

@@ -65,7 +65,7 @@ func closedPort(t *testing.T) int {
 }
 
 func endpoint(scheme, host string, port int) *Endpoint {
-	return newEndpoint("svc", Spec{ID: "id", Scheme: scheme, Host: host, Port: port})
+	return newEndpoint("svc", Spec{ID: "id", Scheme: scheme, Host: host, Port: port}, nil)
 }
 
 func echo(c net.Conn) { io.Copy(c, c) } //nolint:errcheck // the other side checks what comes back

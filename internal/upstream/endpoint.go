@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"io"
@@ -61,8 +62,8 @@ type Endpoint struct {
 	outlier outlier
 }
 
-func newEndpoint(service string, spec Spec) *Endpoint {
-	e := &Endpoint{Spec: spec, service: service, address: spec.Address(), id: identity(service, spec)}
+func newEndpoint(service string, spec Spec, secret []byte) *Endpoint {
+	e := &Endpoint{Spec: spec, service: service, address: spec.Address(), id: identity(service, spec, secret)}
 	if ip, err := netip.ParseAddr(spec.Host); err == nil && spec.Port > 0 && spec.Port < 1<<16 {
 		e.literal = netip.AddrPortFrom(ip.Unmap(), uint16(spec.Port))
 	}
@@ -79,11 +80,14 @@ func (e *Endpoint) Service() string { return e.service }
 func (e *Endpoint) Address() string { return e.address }
 
 // Identity is a number by which the endpoint is known to clients: the same for an equal Spec of a service of that name in every
-// process, and another for any other, as far as 64 bits can tell.
+// process with that Secret, and another for any other, as far as 64 bits can tell.
 func (e *Endpoint) Identity() uint64 { return e.id }
 
-func identity(service string, spec Spec) uint64 {
+func identity(service string, spec Spec, secret []byte) uint64 {
 	h := sha256.New()
+	if secret != nil {
+		h = hmac.New(sha256.New, secret)
+	}
 	for _, part := range [...]string{service, spec.ID, spec.Scheme, spec.Host, strconv.Itoa(spec.Port)} {
 		_, _ = io.WriteString(h, strconv.Itoa(len(part))+":"+part) // a hash takes all
 	}

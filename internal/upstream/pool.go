@@ -19,6 +19,9 @@ type Pool struct {
 	// that. Nil: nobody is told.
 	OnEject, OnReturn func(*Endpoint)
 
+	// Secret goes into the Identity of every endpoint. Nil: those are the same in every process. Constant once there is a service.
+	Secret []byte
+
 	probes schedule
 	clock  func() time.Time // constant once there is a service
 
@@ -95,7 +98,7 @@ func (p *Pool) list(name string, specs []Spec, options Options) (service *Servic
 		seen[spec] = true
 		e := st.endpoints[spec]
 		if e == nil {
-			e = newEndpoint(name, spec)
+			e = newEndpoint(name, spec, p.Secret)
 			e.state = st
 			e.begin()
 			st.endpoints[spec] = e

@@ -115,3 +115,29 @@ func TestPoolConcurrently(t *testing.T) {
 		}
 	}
 }
+
+// TestIdentity: an endpoint is known by the same number wherever the secret is the same.
+func TestIdentity(t *testing.T) {
+	of := func(secret, service string, n int) uint64 {
+		p := NewPool()
+		if secret != "" {
+			p.Secret = []byte(secret)
+		}
+		return p.Service(service, specs(n)).Endpoints[n-1].Identity()
+	}
+	seen := map[uint64]string{}
+	for _, secret := range []string{"", "one", "other"} {
+		for _, service := range []string{"svc", "svc2"} {
+			for n := 1; n <= 3; n++ {
+				id, what := of(secret, service, n), secret+"/"+service
+				if again := of(secret, service, n); again != id {
+					t.Errorf("%s: %x, then %x", what, id, again)
+				}
+				if had, twice := seen[id]; twice {
+					t.Errorf("%s and %s have one number", what, had)
+				}
+				seen[id] = what
+			}
+		}
+	}
+}
