@@ -51,6 +51,7 @@ func (s *Server) Counts() Counts {
 	c := Counts{Connections: s.conns.Load(), Refused: s.refused.Load(), Unmirrored: s.mirrors.dropped.Load()}
 	c.CutOff = s.engine.Relieved()
 	c.Held, c.HeldMost = s.engine.Held()
+	ended := s.tally.ended() // before what is open: a session that ends in between is missed once, and never counted twice
 	live := make(map[*routeTally]*liveTraffic)
 	for _, ss := range s.Sessions.snapshot(0) {
 		r := ss.relay.Load()
@@ -71,7 +72,7 @@ func (s *Server) Counts() Counts {
 	defer s.tally.mu.RUnlock()
 	for _, route := range slices.Sorted(maps.Keys(s.tally.routes)) {
 		r := s.tally.routes[route]
-		rc := r.counts(live[r])
+		rc := r.counts(ended[r], live[r])
 		rc.Route = route
 		c.Routes = append(c.Routes, rc)
 	}
@@ -83,8 +84,22 @@ type liveTraffic struct {
 	traffic  Traffic
 }
 
-// counts reads r; live is what its open sessions have done, nil if there are none.
-func (r *routeTally) counts(live *liveTraffic) RouteCounts {
+// ended is what passed in the sessions that have ended, by route.
+func (t *tally) ended() map[*routeTally]Traffic {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	all := make(map[*routeTally]Traffic, len(t.routes))
+	for _, r := range t.routes {
+		r.mu.Lock()
+		all[r] = r.ended
+		r.mu.Unlock()
+	}
+	return all
+}
+
+// counts reads r; ended is what passed in its sessions before live was read, which is what its open sessions have done, nil if there are
+// none.
+func (r *routeTally) counts(ended Traffic, live *liveTraffic) RouteCounts {
 	c := RouteCounts{Times: r.times.counted(), Lifetimes: r.lifetimes.counted(), Carried: r.carried.Load(), Opened: r.opened.Load(), Unmoved: r.unmoved.Load()}
 	for i := range r.requests {
 		c.Requests[i] = r.requests[i].Load()
@@ -93,7 +108,7 @@ func (r *routeTally) counts(live *liveTraffic) RouteCounts {
 	defer r.mu.Unlock()
 	c.Refused, c.Closed = maps.Clone(r.refused), maps.Clone(r.closed)
 	c.CarriedIn, c.CarriedOut = r.carries.in, r.carries.out
-	sum := r.ended
+	sum := ended
 	if live != nil {
 		c.Live = live.sessions
 		sum.join(&live.traffic)

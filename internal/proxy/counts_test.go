@@ -78,14 +78,19 @@ func TestTallyIsBounded(t *testing.T) {
 	}
 	r := counts.of("a0s")
 	live := &liveTraffic{sessions: 1, traffic: Traffic{BytesIn: 100, Moves: 2}}
-	if got := r.counts(live).Traffic; got != live.traffic {
+	traffic := func(live *liveTraffic) RouteCounts { return r.counts(counts.ended()[r], live) }
+	if got := traffic(live).Traffic; got != live.traffic {
 		t.Errorf("%+v", got)
 	}
-	if got := r.counts(nil); got.Traffic != live.traffic || got.Live != 0 { // it has left the list, and is not counted yet
+	if got := traffic(nil); got.Traffic != live.traffic || got.Live != 0 { // it has left the list, and is not counted yet
 		t.Errorf("between: %+v", got)
 	}
+	before := counts.ended()[r]
 	r.close(&relay.Result{Stats: relay.Stats{BytesIn: 120, Moves: 2}}, time.Hour)
-	if got := r.counts(nil).Traffic; got != (Traffic{BytesIn: 120, Moves: 2}) {
+	if got := r.counts(before, live).Traffic; got != live.traffic {
+		t.Errorf("while it ends: %+v", got)
+	}
+	if got := traffic(nil).Traffic; got != (Traffic{BytesIn: 120, Moves: 2}) {
 		t.Errorf("at last: %+v", got)
 	}
 }
