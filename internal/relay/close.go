@@ -476,6 +476,7 @@ func (s *Session) finish() {
 		r.Cause = CauseUnanswered
 	}
 	s.Stats(&r.Stats)
+	s.endWatch()
 	s.owner.Done(s, r)
 	s.freeze()
 }

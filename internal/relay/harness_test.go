@@ -57,6 +57,7 @@ const patience = 10 * time.Second
 type owner struct {
 	t       testing.TB
 	verdict relay.Verdict
+	session *relay.Session // if the rig notes it
 	lost    atomic.Int32
 	why     string
 	calls   atomic.Int32

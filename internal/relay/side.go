@@ -86,6 +86,9 @@ func (x *side) pullInto(buf []byte) bool {
 	n, err := x.read(p)
 	if n > 0 {
 		x.lastRead.Store(int64(x.s.now()))
+		if x.s.client.has(flagTapped) {
+			x.s.cold.watch.read(x, p[:n])
+		}
 		if x.has(flagBroken) {
 			x.s.discard(n)
 		} else {
@@ -244,6 +247,9 @@ func (x *side) send(p []byte) {
 
 // sendOwn is send for a frame of the gateway.
 func (x *side) sendOwn(p []byte) {
+	if x.s.client.has(flagTapped) {
+		x.s.cold.watch.own(x, p)
+	}
 	if l := x.s.link; l != nil && x == &x.s.up && !l.fixed && l.keep != nil {
 		l.record(p, true, l.parked())
 	}

@@ -40,12 +40,13 @@ const (
 	flagOwing    // a Ping of the peer is unanswered
 	flagWantPong // its Ping is to be answered for an upstream that is gone
 
-	flagHold // its messages go to the peer whole: see hold.go
-	flagDue  // of the client: it has said what the rate does not forget yet, or may have
+	flagHold   // its messages go to the peer whole: see hold.go
+	flagTapped // of the client: somebody watches the session
+	flagDue    // of the client: it has said what the rate does not forget yet, or may have
 )
 
 // coldFlags are those of an open session for which something is kept in the cold part.
-const coldFlags = flagEarly | flagWaiting | flagStalled | flagPinging | flagOwing
+const coldFlags = flagTapped | flagEarly | flagWaiting | flagStalled | flagPinging | flagOwing
 
 // has reports whether any of f is true of x.
 func (x *side) has(f state) bool { return x.state&f != 0 }
@@ -64,6 +65,7 @@ type cold struct {
 	debt       loop.Debt     // what waits
 	deadline   time.Duration // of the end, in phase closing
 	due        time.Duration // with flagDue: of the client's next message, if all came at the rate
+	watch      *watch        // with flagTapped
 	result     Result
 }
 

@@ -89,6 +89,9 @@ func (s *Session) swap() {
 	u.stream.Handle(l.ear)
 	s.stale = true
 	l.sendAgain()
+	if s.client.has(flagTapped) {
+		s.cold.watch.moved(s)
+	}
 	s.owner.Moved(s, l.epoch, true)
 	s.again()
 }

@@ -27,7 +27,7 @@ func newFakeRig(t *testing.T, p relay.Policy, fromClient, fromUp []byte) *fakeRi
 		up:     &fakeStream{l: l, script: fromUp, room: 1 << 30},
 		owner:  &owner{t: t, done: make(chan relay.Result, 1)},
 	}
-	relay.Start(l, relay.Side{Stream: r.client}, relay.Side{Stream: r.up}, &p, r.owner)
+	r.owner.session = relay.Start(l, relay.Side{Stream: r.client}, relay.Side{Stream: r.up}, &p, r.owner)
 	synctest.Wait()
 	return r
 }
