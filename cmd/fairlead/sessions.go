@@ -12,11 +12,12 @@ import (
 )
 
 type sessionsCommand struct {
-	List  sessionsListCommand  `cmd:"" default:"withargs" help:"List the live sessions (default)."`
-	Show  sessionsShowCommand  `cmd:"" help:"Show one session."`
-	Watch sessionsWatchCommand `cmd:"" help:"List the busiest sessions, again and again."`
-	Close sessionsCloseCommand `cmd:"" help:"Close a session."`
-	Move  sessionsMoveCommand  `cmd:"" help:"Move a session to another instance, without loss."`
+	List   sessionsListCommand   `cmd:"" default:"withargs" help:"List the live sessions (default)."`
+	Show   sessionsShowCommand   `cmd:"" help:"Show one session."`
+	Watch  sessionsWatchCommand  `cmd:"" help:"List the busiest sessions, again and again."`
+	Frames sessionsFramesCommand `cmd:"" help:"Show the frames of a session as they pass."`
+	Close  sessionsCloseCommand  `cmd:"" help:"Close a session."`
+	Move   sessionsMoveCommand   `cmd:"" help:"Move a session to another instance, without loss."`
 }
 
 type sessionsListCommand struct{ clientFlags }

@@ -107,7 +107,7 @@ func (w *sessionsWatch) print(to io.Writer, all []liveSession, now time.Time, ro
 	slices.SortStableFunc(busy, func(a, b busySession) int { return cmp.Compare(b.in+b.out, a.in+a.out) })
 	busy = busy[:min(len(busy), max(rows, 0))]
 
-	fmt.Fprintf(to, "%s  %d sessions; since the last list %d opened, %d ended, %d moves, %.1f messages/s in, %.1f out\n",
+	fmt.Fprintf(to, "%s  sessions %d; since the last list %d opened, %d ended, %d moves, %.1f messages/s in, %.1f out\n",
 		now.Format(time.TimeOnly), len(all), opened, ended, moved, in, out)
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SESSION\tCLIENT\tSERVICE\tINSTANCE\tAGE\tIN/s\tOUT/s\tMOVES\tPATH")

@@ -73,6 +73,7 @@ func New(o Options) http.Handler {
 		{"/application/routes", "GET", false, []http.HandlerFunc{s.routes}},
 		{"/application/services", "GET", false, []http.HandlerFunc{s.services}},
 		{"/application/registry", "GET", false, []http.HandlerFunc{s.registries}},
+		{"/application/websockets/{id}/frames", "GET", false, []http.HandlerFunc{s.frames}},
 		{"/application/websockets/{id}/move", "POST", false, []http.HandlerFunc{s.moveSession}},
 		{"/application/services/{id}/rebalance", "POST", false, []http.HandlerFunc{s.rebalance}},
 		{"/application/services/{id}/drain", "POST, DELETE", false, []http.HandlerFunc{s.drain, s.undrain}},

@@ -134,6 +134,28 @@ func (s *server) closeSession(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// frames answers with a WebSocket of the session's frames, as they come: a line of JSON for each, with ?payload= bytes of its payload
+// (default none).
+func (s *server) frames(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	if _, ok := s.Sessions.Get(id); !ok {
+		noSession(w)
+		return
+	}
+	payload, err := number(r.URL.Query(), "payload", 0, proxy.MaxFramesPayload)
+	if err != nil {
+		writeError(w, http.StatusBadRequest, "ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: "+err.Error())
+		return
+	}
+	out, ok := w.(proxy.FramesWriter)
+	if !ok {
+		w.WriteHeader(http.StatusNotImplemented) // not behind the gateway's own listeners
+		return
+	}
+	user, _, _ := r.BasicAuth()
+	out.ServeFrames(proxy.FramesRequest{ID: id, User: user, Payload: int(payload)})
+}
+
 func noSession(w http.ResponseWriter) {
 	writeError(w, http.StatusNotFound, "ZWEAM104E", "org.zowe.apiml.common.endPointNotFound", "There is no live session with this id")
 }

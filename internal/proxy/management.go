@@ -46,6 +46,10 @@ func (s *Server) serveAdmin(x *exchange) {
 	}
 	w := adminWriter{header: make(http.Header)}
 	x.run.Offload(func() { s.Admin.ServeHTTP(&w, r) })
+	if w.frames != nil {
+		s.serveFrames(x, w.frames)
+		return
+	}
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
@@ -79,7 +83,21 @@ type adminWriter struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
+	frames *FramesRequest // the answer is those of a session
 }
+
+// A FramesWriter is what Options.Admin may answer with instead of a status: it has ServeFrames called once, and writes nothing.
+type FramesWriter interface{ ServeFrames(r FramesRequest) }
+
+// A FramesRequest asks for the frames of a live session, as they come.
+type FramesRequest struct {
+	ID      string // of the session
+	User    string // who asks, for the log
+	Payload int    // bytes of each payload to be shown; 0: none
+}
+
+// ServeFrames implements FramesWriter.
+func (w *adminWriter) ServeFrames(r FramesRequest) { w.frames = &r }
 
 func (w *adminWriter) Header() http.Header { return w.header }
 

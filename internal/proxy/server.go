@@ -102,6 +102,7 @@ type Server struct {
 	movers   map[string]*mover
 	suspects map[*upstream.Endpoint][]*search
 	joined   map[string]bool          // services that are to be rebalanced soon
+	feeds    map[*feed]struct{}       // of frames of sessions
 	open     map[*clientConn]struct{} // connections that carry no session
 	carried  map[*carriage]struct{}   // what some of these carry
 	quiet    chan struct{}            // closed when the last of them ends; nil unless somebody waits
@@ -232,6 +233,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 		s.cutSessions()
 	}
 	s.searching.Wait()
+	s.endFeeds()
 	s.accepting.Wait()
 	s.mirrors.stop()
 	s.engine.Close()
