@@ -46,8 +46,8 @@ type Probe struct {
 	// than the operator says.
 	Interval time.Duration `yaml:"interval"`
 
-	// Timeout bounds a probe, from the connection to the last byte. Default as Interval; at most 60s in registered metadata, and no more
-	// than the operator says.
+	// Timeout bounds a probe, from the connection to the last byte. Default as Interval, 60s at most; at most 60s in registered metadata,
+	// and no more than the operator says.
 	Timeout time.Duration `yaml:"timeout"`
 
 	// HealthyThreshold is how many probes in a row must succeed for an unhealthy endpoint to be healthy. Default 1.
@@ -155,7 +155,7 @@ const (
 	leastInterval           = 100 * time.Millisecond
 	leastRegisteredInterval = time.Second
 	maxRegisteredInterval   = time.Hour
-	maxRegisteredTimeout    = time.Minute
+	maxTimeout              = time.Minute // where nobody says it, too
 	maxThreshold            = 100
 )
 
@@ -173,7 +173,7 @@ func healthFields() []field {
 		paced("probe.interval", func(p *Policy) *time.Duration { return &p.Probe.Interval }, leastInterval, leastRegisteredInterval,
 			maxRegisteredInterval, longer),
 		paced("probe.timeout", func(p *Policy) *time.Duration { return &p.Probe.Timeout }, time.Millisecond, time.Millisecond,
-			maxRegisteredTimeout, shorter),
+			maxTimeout, shorter),
 		threshold("probe.healthyThreshold", func(p *Policy) *int { return &p.Probe.HealthyThreshold }),
 		threshold("probe.unhealthyThreshold", func(p *Policy) *int { return &p.Probe.UnhealthyThreshold }),
 		parsed("outliers.failures", func(p *Policy) *Count { return &p.Outliers.Failures }),
@@ -234,7 +234,7 @@ func (p *Policy) ServiceOptions() (o upstream.Options) {
 func (p *Probe) effective() upstream.Probe {
 	out := upstream.Probe{
 		Kind: upstream.ProbeKind(p.Type), Path: p.Path, Host: p.Host, OwnHost: true, Port: p.Port, Status: p.StatusCodes, Service: p.Service,
-		Subprotocol: p.Subprotocol, Ping: p.Type == ProbeWebSocket, Interval: p.Interval, Timeout: cmp.Or(p.Timeout, p.Interval, 5*time.Second),
+		Subprotocol: p.Subprotocol, Ping: p.Type == ProbeWebSocket, Interval: p.Interval, Timeout: cmp.Or(p.Timeout, min(p.Interval, maxTimeout), 5*time.Second),
 		HealthyThreshold: p.HealthyThreshold, UnhealthyThreshold: p.UnhealthyThreshold,
 	}
 	switch p.UseTLS {

@@ -153,6 +153,10 @@ func TestServiceOptions(t *testing.T) {
 	if got.Probe != want || !got.Panic || got.Outliers != (upstream.Outliers{Latency: 3}) {
 		t.Errorf("%+v, want probe %+v", got, want)
 	}
+	p.Probe.Interval = time.Hour
+	if got := p.ServiceOptions().Probe.Timeout; got != time.Minute {
+		t.Errorf("a probe that is asked every hour may take %s", got)
+	}
 	p.Outliers = Outliers{Latency: -1}
 	if got := p.ServiceOptions(); got.Outliers != (upstream.Outliers{Failures: 5}) {
 		t.Errorf("latency off: %+v", got.Outliers)

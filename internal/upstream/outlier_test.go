@@ -231,6 +231,11 @@ func TestAnEndpointListedAnewIsForgiven(t *testing.T) {
 		if got := x.told(); len(got) != 1 {
 			t.Errorf("told %q, want the ejection alone", got)
 		}
+		x.fail(0, 2)
+		x.pool.ServiceWith("svc", specs(2)[1:], failing(2))
+		if x.pool.Sweep(); a.outlier.timer.Stop() {
+			t.Error("a timer is left of an endpoint that is forgotten")
+		}
 	})
 }
 

@@ -176,6 +176,7 @@ func (p *Pool) Sweep() int {
 		for spec, e := range st.endpoints {
 			if e.leaving.Load() && e.Sessions() == 0 {
 				delete(st.endpoints, spec)
+				st.begins(e) // an ejection may last for days
 				forgotten++
 			}
 		}

@@ -23,6 +23,12 @@ const ReportField = "Endpoint-Load-Metrics"
 // maxReport bounds the text of a report, in bytes.
 const maxReport = 4 << 10
 
+// What an endpoint may weigh by its report: sums of it, and parts of those, are numbers above 0.
+const (
+	leastReported = 1e-9
+	mostReported  = 1e12
+)
+
 // A reported is what an endpoint has reported. It is immutable.
 type reported struct {
 	weight      float64
@@ -90,7 +96,7 @@ func weightReported(text string, by *Reports) (weight float64, ok bool) {
 		return 0, false
 	}
 	weight = rps / (used + values["eps"]/rps*by.Penalty)
-	return weight, weight > 0 && !math.IsInf(weight, 0)
+	return weight, weight >= leastReported && weight <= mostReported
 }
 
 // plain is the name of a metric without case and underscores: rps_fractional and rpsFractional are one.

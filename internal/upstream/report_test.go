@@ -32,6 +32,8 @@ func TestWeightReported(t *testing.T) {
 		{"TEXT rps_fractional=-1,cpu_utilization=0.5", usual, 0},
 		{"TEXT rps_fractional=NaN,cpu_utilization=0.5", usual, 0},
 		{"TEXT rps_fractional=1e308,cpu_utilization=1e-308", usual, 0},
+		{"TEXT rps_fractional=1e308,cpu_utilization=1", usual, 0},
+		{"TEXT rps_fractional=1e-300,cpu_utilization=1", usual, 0},
 		{"TEXT rps_fractional", usual, 0},
 		{"TEXT", usual, 0},
 		{"BIN AAAA", usual, 0},
@@ -53,7 +55,7 @@ func FuzzWeightReported(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, names string) {
 		by := usual
 		by.Metrics = names
-		if w, ok := weightReported(text, &by); ok && (w <= 0 || math.IsNaN(w) || math.IsInf(w, 0)) {
+		if w, ok := weightReported(text, &by); ok && !(w/(1000*mostReported) > 0 && 1000*w < math.MaxFloat64) {
 			t.Fatalf("%q weighs %v", text, w)
 		}
 	})
