@@ -49,10 +49,18 @@ dataDir: data
 				sessions = append(sessions, d.dial(t, order+"/uppercase", nil), second.dialPlain(t, order+"/uppercase"))
 			}
 			d.change(t, name, "stop")
-			for _, s := range append(sessions, second.dialPlain(t, order+"/uppercase")) {
+			for _, s := range sessions {
 				s.ask("hello world!", "HELLO WORLD!")
 				s.ask("and again", "AND AGAIN")
 			}
+			waitFor(t, "a new session at the second gateway", 20*time.Second, alive, func() error { // as Zowe's test: it may not know the other one yet
+				s := second.dialPlain(t, order+"/uppercase")
+				s.send("hello world 2!")
+				if text, err := s.read(); err != nil || text != "HELLO WORLD 2!" {
+					return fmt.Errorf("%q, %w", text, err)
+				}
+				return nil
+			})
 			d.change(t, name, "start")
 			for _, s := range sessions {
 				_ = s.conn.CloseNow()
