@@ -18,9 +18,9 @@ import (
 
 // Leases of those who send heartbeats, and of those who send none, in seconds.
 const (
-	shortLease = 5 // Netflix's servers end it after twice the time
+	shortLease = 8 // Netflix's servers end it after twice the time
 	longLease  = 600
-	beat       = 500 * time.Millisecond
+	beat       = 1200 * time.Millisecond // Netflix's servers pass on nothing of who sends more than two a second
 )
 
 // members are registries that form one, each with a wire to each other.
@@ -99,7 +99,7 @@ func (m *members) register(at int, name string, lease int, v string) (status int
 	app := strings.ToUpper(name)
 	doc := fmt.Sprintf(`{"instance":{"app":%q,"instanceId":%q,"hostName":"localhost","ipAddr":"127.0.0.1","vipAddress":%q,"status":"UP",
 "port":{"$":1,"@enabled":"true"},"dataCenterInfo":{"@class":"com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo","name":"MyOwn"},
-"leaseInfo":{"renewalIntervalInSecs":5,"durationInSecs":%d},"lastDirtyTimestamp":"%d","metadata":{"v":%q}}}`, app, name, name, lease, time.Now().UnixMilli(), v)
+"leaseInfo":{"renewalIntervalInSecs":8,"durationInSecs":%d},"lastDirtyTimestamp":"%d","metadata":{"v":%q}}}`, app, name, name, lease, time.Now().UnixMilli(), v)
 	return m.send(http.MethodPost, at, "apps/"+app, doc)
 }
 
@@ -300,8 +300,8 @@ func (m *members) stays(all []int) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	for range 8 {
-		time.Sleep(beat)
+	for range 12 {
+		time.Sleep(500 * time.Millisecond)
 		for _, i := range all {
 			if got, err := m.print(i); err != nil || !slices.Equal(got, first) {
 				m.t.Fatalf("member %d has now %v\n%s\nbefore it was\n%s", i, err, strings.Join(got, "\n"), strings.Join(first, "\n"))
