@@ -75,8 +75,10 @@ func sameQuestions() []question {
 		{name: "Node's registration, name in lower case", method: "POST", path: "apps/hwexpress", body: nodeDoc, header: []string{inJSON}},
 		{name: "Java's registration", method: "POST", path: "apps/JAVA", body: javaDoc, header: []string{inJSON, asJSON}},
 		{name: "Java's registration again", method: "POST", path: "apps/JAVA", body: strings.Replace(javaDoc, "STARTING", "UP", 1), header: []string{inJSON}},
-		{name: "compressed", method: "POST", path: "apps/JAVA", body: zip(strings.Replace(javaDoc, "STARTING", "UP", 1)), header: []string{inJSON, "Content-Encoding: gzip"},
-			differs: "Spring's server does not inflate what clients send, Netflix's does"},
+		{
+			name: "compressed", method: "POST", path: "apps/JAVA", body: zip(strings.Replace(javaDoc, "STARTING", "UP", 1)), header: []string{inJSON, "Content-Encoding: gzip"},
+			differs: "Spring's server does not inflate what clients send, Netflix's does",
+		},
 		{name: "XML's registration", method: "POST", path: "apps/SAMPLECLIENT", body: xmlDoc, header: []string{inXML}},
 		{name: "another application's name", method: "POST", path: "apps/OTHER", body: javaDoc, header: []string{inJSON}},
 	}

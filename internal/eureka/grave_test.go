@@ -81,8 +81,11 @@ func TestEndsInTheSnapshot(t *testing.T) {
 	}
 	ms := now.UnixMilli()
 	r.takeBackEnds([]ended{
-		{App: "A", ID: "1", At: ms - 1000, Dirty: 7}, {App: "A", ID: "2", At: ms, Dirty: 8, Expired: true, Heard: 9},
-		{App: "A", ID: "lives", At: ms, Dirty: 1}, {App: "A", ID: "future", At: ms + 60000, Dirty: 1}, {App: "A", ID: "endless", At: ms, Dirty: maxDirty + 1},
+		{App: "A", ID: "1", At: ms - 1000, Dirty: 7},
+		{App: "A", ID: "2", At: ms, Dirty: 8, Expired: true, Heard: 9},
+		{App: "A", ID: "lives", At: ms, Dirty: 1},
+		{App: "A", ID: "future", At: ms + 60000, Dirty: 1},
+		{App: "A", ID: "endless", At: ms, Dirty: maxDirty + 1},
 		{App: "A", ID: "old", At: ms - graveKept.Milliseconds() - 1000, Dirty: 1},
 	}, now)
 	next := restored(t, r, Config{})
