@@ -19,9 +19,10 @@ type Policy struct {
 	// WebSocket is what holds for WebSocket sessions alone.
 	WebSocket WebSocket `yaml:"websocket"`
 
-	// LoadBalancing chooses among the endpoints of a service: least-sessions, round-robin, random, load-aware (by what endpoints report of their load, see LoadAware), hash (by what Hash says, with
-	// few clients moved when endpoints come and go), sticky (a cookie keeps a client at its endpoint) or instance (the endpoint whose
-	// instanceId the request's X-InstanceId names, and no other; without that field as if nothing was said). Default: least-sessions for a WebSocket session, round-robin for a request.
+	// LoadBalancing chooses among the endpoints of a service: least-sessions, round-robin, random, load-aware (by what endpoints report
+	// of their load, see LoadAware), hash (by what Hash says, with few clients moved when endpoints come and go), sticky (a cookie keeps
+	// a client at its endpoint) or instance (the endpoint whose instanceId the request's X-InstanceId names, and no other; without that
+	// field as if nothing was said). Default: least-sessions for a WebSocket session, round-robin for a request.
 	LoadBalancing upstream.Balance `yaml:"loadBalancing"`
 
 	// Hash is what `loadBalancing: hash` goes by: one of its fields.

@@ -258,3 +258,28 @@ func TestSlowStartAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestChoosingAllocatesNothing, whichever way.
+func TestChoosingAllocatesNothing(t *testing.T) {
+	for _, n := range []int{4, 40} {
+		weights := make([]int, n)
+		for i := range weights {
+			weights[i] = 1 + i%3
+		}
+		for _, s := range []*Service{NewPool().Service("svc", specs(n)), weighing(NewPool(), weights...)} {
+			for _, b := range []Balance{LeastSessions, RoundRobin, Random, LoadAware} {
+				c := Choice{Balance: b, SlowStart: SlowStart{Window: time.Hour}, Reports: usual}
+				if a := testing.AllocsPerRun(100, func() {
+					if e, err := s.Take(c); err == nil {
+						e.Release()
+					}
+				}); a > 0 {
+					t.Errorf("%s among %d: %v allocations", b, n, a)
+				}
+			}
+			if a := testing.AllocsPerRun(100, func() { _, _ = s.PickBy(7) }); a > 0 {
+				t.Errorf("a key among %d: %v allocations", n, a)
+			}
+		}
+	}
+}
