@@ -289,10 +289,10 @@ func (s *Service) from(start int) func(yield func(*Endpoint) bool) {
 }
 
 // nextTurn is the index at which the next scan begins. A choice after others have failed takes no turn: else requests that
-// all begin with the same failures would all begin at the same endpoint. Nor does the second look of one choice.
+// all begin with the same failures would all begin at the same endpoint. Nor does a second look of one choice.
 func (s *Service) nextTurn(l *look) int {
 	turn := s.state.turn.Load()
-	if len(l.exclude) == 0 && !l.spares {
+	if len(l.exclude) == 0 && !l.spares && !l.panics {
 		turn = s.state.turn.Add(1) - 1
 	}
 	return int(turn % uint64(len(s.Endpoints)))

@@ -90,6 +90,7 @@ func (st *state) compare(now time.Time) {
 // A timing is the median of an endpoint that has answered often enough.
 type timing struct {
 	endpoint *Endpoint
+	of       *latencies
 	median   time.Duration
 	samples  int
 }
@@ -104,9 +105,13 @@ func (st *state) judge(s *Service) {
 			continue
 		}
 		if median, n := l.median(); n >= o.samples() && e.Takes() {
-			all = append(all, timing{e, median, n})
+			all = append(all, timing{e, l, median, n})
 		}
-		l.halve()
+	}
+	for _, x := range all {
+		if len(all) > 1 || x.samples >= 8*o.samples() { // else it waits for siblings to be compared with
+			x.of.halve()
+		}
 	}
 	slices.SortFunc(all, func(a, b timing) int { return int(a.median - b.median) })
 	for len(all) > 1 && o.Latency > 0 {

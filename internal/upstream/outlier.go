@@ -20,8 +20,7 @@ type Outliers struct {
 	// LatencyFloor is the median below which nobody is slow. Zero means 100ms.
 	LatencyFloor time.Duration
 
-	// Samples are the answers without which an endpoint is not judged by its latency; those of earlier Intervals count half as much
-	// as those of the next. Zero means 20.
+	// Samples are the answers without which an endpoint is not judged by its latency; once it has been, they count half. Zero means 20.
 	Samples int
 
 	// Interval is how often latencies are compared. Zero means 10s.
@@ -59,6 +58,7 @@ type Ejection struct {
 type outlier struct {
 	ejected  atomic.Bool
 	failures atomic.Int32              // in a row
+	trial    atomic.Bool               // it is back, and has not succeeded yet
 	latency  atomic.Pointer[latencies] // nil: nobody is judged by it
 
 	// Guarded by the state's ejecting.
@@ -89,6 +89,7 @@ func (e *Endpoint) Timed() bool { return e.outlier.latency.Load() != nil }
 func (e *Endpoint) Succeeded(took time.Duration) {
 	if e.outlier.failures.Load() != 0 {
 		e.outlier.failures.Store(0)
+		e.outlier.trial.Store(false)
 	}
 	if l := e.outlier.latency.Load(); l != nil && took > 0 {
 		l.add(took)
@@ -102,11 +103,15 @@ func (e *Endpoint) Failed(why error) {
 	if limit <= 0 {
 		return
 	}
-	if n := e.outlier.failures.Add(1); int(n) >= limit {
-		e.state.eject(e, cut(fmt.Sprintf("%d failures in a row, the last: %v", n, why)), func(sibling *Endpoint) bool {
-			return sibling.outlier.failures.Load() == 0
-		})
+	n := e.outlier.failures.Add(1)
+	if int(n) < limit {
+		return
 	}
+	text := fmt.Sprintf("%d failures in a row, the last: %v", n, why)
+	if e.outlier.trial.Load() {
+		text = fmt.Sprintf("failed as soon as it was back: %v", why)
+	}
+	e.state.eject(e, cut(text), func(sibling *Endpoint) bool { return sibling.outlier.failures.Load() == 0 })
 }
 
 // eject has e take nothing new for a while, if at least half of its service is still there then, and better: one sibling at least,
@@ -168,6 +173,7 @@ func (o *outlier) end(now time.Time, by *Outliers) {
 	o.timer.Stop()
 	o.now.Ejected, o.now.Until, o.ended = false, now, now
 	o.failures.Store(int32(max(by.Failures-1, 0)))
+	o.trial.Store(true)
 	o.ejected.Store(false)
 }
 
@@ -236,6 +242,7 @@ func (st *state) begins(e *Endpoint) {
 	}
 	o.now.Ejected, o.stint = false, 0
 	o.failures.Store(0)
+	o.trial.Store(false)
 	o.ejected.Store(false)
 	if l := o.latency.Load(); l != nil {
 		l.clear()

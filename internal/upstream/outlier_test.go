@@ -117,6 +117,9 @@ func TestEjectionsGrow(t *testing.T) {
 			time.Sleep(j.Until.Sub(j.Since))
 			synctest.Wait()
 			x.fail(0, 1) // the first one is enough
+			if why := a.Ejection().Why; why != "failed as soon as it was back: "+errTest.Error() {
+				t.Errorf("why: %q", why)
+			}
 		}
 		time.Sleep(60 * time.Second)
 		synctest.Wait()
@@ -282,6 +285,28 @@ func TestLatencyEjects(t *testing.T) {
 	}
 }
 
+// TestLatencyOfFewRequests: an endpoint that is asked little is judged when it has been asked enough.
+func TestLatencyOfFewRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newEjecting(t, 2, Options{Outliers: Outliers{Latency: 3, Interval: time.Second}})
+		for range 19 {
+			x.Endpoints[0].Succeeded(time.Second)
+			x.Endpoints[1].Succeeded(time.Millisecond)
+			time.Sleep(2 * time.Second)
+		}
+		if out := x.out(); len(out) > 0 {
+			t.Fatalf("%v ejected after 19 answers", out)
+		}
+		x.Endpoints[0].Succeeded(time.Second)
+		x.Endpoints[1].Succeeded(time.Millisecond)
+		time.Sleep(2 * time.Second)
+		if x.Endpoints[1].Succeeded(time.Millisecond); !x.Endpoints[0].Ejected() {
+			t.Error("not ejected after 20")
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 // TestLatencyClasses holds the classes to their law: in order, and within a seventh of what they stand for.
 func TestLatencyClasses(t *testing.T) {
 	last := 0
@@ -345,6 +370,27 @@ func TestPanic(t *testing.T) {
 		_, byName := x.PickNamed(x.Endpoints[0].ID)
 		if (byKey == nil) != panics || (byName == nil) != panics {
 			t.Errorf("panic %t: by key %v, by name %v", panics, byKey, byName)
+		}
+	}
+}
+
+// TestPanicTakesTurns: what is tried goes round.
+func TestPanicTakesTurns(t *testing.T) {
+	x := newEjecting(t, 2, Options{Panic: true})
+	for _, e := range x.Endpoints {
+		e.health.observe(&Probe{UnhealthyThreshold: 1}, errTest, time.Now())
+	}
+	for _, balance := range []Balance{LeastSessions, RoundRobin} {
+		picked := map[*Endpoint]int{}
+		for range 10 {
+			e, err := x.Pick(Choice{Balance: balance})
+			if err != nil {
+				t.Fatal(err)
+			}
+			picked[e]++
+		}
+		if picked[x.Endpoints[0]] != 5 || picked[x.Endpoints[1]] != 5 {
+			t.Errorf("%s: %d and %d", balance, picked[x.Endpoints[0]], picked[x.Endpoints[1]])
 		}
 	}
 }
