@@ -149,7 +149,7 @@ func TestHandshakeTooLargeToKeep(t *testing.T) {
 	p.say("one")
 	p.hear("a one")
 	a.kill(true)
-	if reason := p.end(ws.StatusInternalError); reason != reasonLost {
+	if reason := p.end(ws.StatusServiceRestart); reason != reasonLost {
 		t.Errorf("reason %q", reason)
 	}
 }
