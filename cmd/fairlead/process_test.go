@@ -327,7 +327,8 @@ func TestClientCommands(t *testing.T) {
 		{[]string{"routes"}, []string{"/echo/ws/v1", "/ws/v1/echo", "/api"}},
 		{[]string{"registry"}, []string{"registry: 1 instances of 1 services", "snapshot: ", "registry.snapshot, written"}},
 		{[]string{"registry", "--json"}, []string{`"embedded":{"instances":1,`}},
-		{[]string{"sessions"}, []string{"/echo/ws/v1/x", "127.0.0.1:"}},
+		{[]string{"sessions"}, []string{"MOVES", "/echo/ws/v1/x", "127.0.0.1:"}},
+		{[]string{"sessions", "watch", "--count", "2", "--interval", "100ms"}, []string{"sessions 1; since", "MOVES", "/echo/ws/v1/x"}},
 		{[]string{"sessions", "list", "--json"}, []string{`"sessionId":`, `"messages_in":1`}},
 	} {
 		out, code := command(tt.args...)
@@ -339,8 +340,12 @@ func TestClientCommands(t *testing.T) {
 	}
 	out, _ := command("sessions")
 	id, _, _ := strings.Cut(strings.Split(out, "\n")[1], " ")
-	if out, code := command("sessions", "show", id); code != 0 || !strings.Contains(out, id) {
+	if out, code := command("sessions", "show", id); code != 0 || !strings.Contains(out, id) || !strings.Contains(out, `"uncertain":0`) {
 		t.Errorf("show: exit code %d\n%s", code, out)
+	}
+	frames := start(t, g.dir, "sessions", "frames", id, "--payload", "100", "--gateway", "https://"+g.https, "--data-dir", "data")
+	for until := time.Now().Add(wait); !strings.Contains(frames.stdout.String(), `"see"`) && time.Now().Before(until); {
+		askOnce(t, c, "see")
 	}
 	if out, code := command("sessions", "close", id, "--code", "4000", "--reason", "enough"); code != 0 {
 		t.Errorf("close: exit code %d\n%s", code, out)
@@ -349,6 +354,15 @@ func TestClientCommands(t *testing.T) {
 	defer cancel()
 	if _, _, err := c.Read(ctx); websocket.CloseStatus(err) != 4000 || !strings.Contains(err.Error(), "enough") {
 		t.Errorf("read %v, want Close 4000 enough", err)
+	}
+	_ = c.CloseNow()
+	if code := frames.exit(t); code != 0 {
+		t.Errorf("frames: exit code %d\n%s", code, frames.stderr)
+	}
+	for _, want := range []string{"client   > upstream  text", "gateway  > client    close", `4000 "enough"`, "the session has ended"} {
+		if out := frames.stdout.String(); !strings.Contains(out, want) {
+			t.Errorf("frames: want %q in\n%s", want, out)
+		}
 	}
 	if out, code := command("sessions", "show", "none"); code != exitFailed || !strings.Contains(out, "no live session") {
 		t.Errorf("show of none: exit code %d\n%s", code, out)
