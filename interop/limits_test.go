@@ -61,24 +61,47 @@ func TestSessionLimits(t *testing.T) {
 		client, service told              // code 0: it is told nothing
 		by, cause       string
 	}{
-		{"idle", map[string]string{"idleTimeout": "300ms"}, false, nil, told{1001, "idle timeout"}, told{1001, "idle timeout"}, "gateway", "idle timeout"},
 		{
-			"idle-but-pings", map[string]string{"idleTimeout": "500ms", "idleCounts": "messages"}, false, (*session).keepPinging,
-			told{1001, "idle timeout"}, told{1001, "idle timeout"}, "gateway", "idle timeout",
+			"idle",
+			map[string]string{"idleTimeout": "300ms"},
+			false, nil,
+			told{1001, "idle timeout"},
+			told{1001, "idle timeout"},
+			"gateway", "idle timeout",
 		},
 		{
-			"duration", map[string]string{"maxDuration": "500ms"}, false, (*session).keepTalking,
-			told{1001, "maximum duration"}, told{1001, "maximum duration"}, "gateway", "maximum duration",
+			"idle-but-pings",
+			map[string]string{"idleTimeout": "500ms", "idleCounts": "messages"},
+			false, (*session).keepPinging,
+			told{1001, "idle timeout"},
+			told{1001, "idle timeout"},
+			"gateway", "idle timeout",
+		},
+		{
+			"duration",
+			map[string]string{"maxDuration": "500ms"},
+			false, (*session).keepTalking,
+			told{1001, "maximum duration"},
+			told{1001, "maximum duration"},
+			"gateway", "maximum duration",
 		},
 		{"silent-client", pinged, false, nil, told{}, told{1001, "client gone"}, "client", "pong timeout"},
 		{"silent-service", pinged, true, nil, told{1011, "Connection to the service was lost"}, told{}, "upstream", "pong timeout"},
 		{
-			"rate", map[string]string{"messageRate": "6/m", "messageBurst": "5"}, false, (*session).keepTalking,
-			told{1008, "message rate exceeded"}, told{1001, "message rate exceeded"}, "gateway", "message rate exceeded",
+			"rate",
+			map[string]string{"messageRate": "6/m", "messageBurst": "5"},
+			false, (*session).keepTalking,
+			told{1008, "message rate exceeded"},
+			told{1001, "message rate exceeded"},
+			"gateway", "message rate exceeded",
 		},
 		{
-			"size", map[string]string{"maxMessageSize": "3"}, false, func(s *session) { s.send("four") },
-			told{1009, "message too big"}, told{1001, "message too big"}, "gateway", "message too big",
+			"size",
+			map[string]string{"maxMessageSize": "3"},
+			false, func(s *session) { s.send("four") },
+			told{1009, "message too big"},
+			told{1001, "message too big"},
+			"gateway", "message too big",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -106,7 +129,8 @@ func TestSessionLimits(t *testing.T) {
 				want = c.service
 			}
 			line := g.logged(t, `"service":"`+app+`"`, `"session_id"`)
-			if line["close_code"] != float64(want.code) || line["close_reason"] != want.reason || line["closed_by"] != c.by || line["cause"] != c.cause {
+			if line["close_code"] != float64(want.code) || line["close_reason"] != want.reason ||
+				line["closed_by"] != c.by || line["cause"] != c.cause {
 				t.Errorf("the access log has %v", line)
 			}
 			if least := line["duration_ms"].(float64); c.name == "duration" && least < 450 {

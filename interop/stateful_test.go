@@ -58,7 +58,8 @@ func (p *process) captured(t *testing.T, pattern string) (group string) {
 func (s *statefulService) takeOut(i int) {
 	s.t.Helper()
 	port := s.instances[i].captured(s.t, `listening on (\d+)`)
-	req, err := http.NewRequest(http.MethodPut, fmt.Sprintf("https://%s/eureka/apps/%s/127.0.0.1:%s:%s/status?value=OUT_OF_SERVICE", s.g.registry, s.app, s.app, port), nil)
+	url := fmt.Sprintf("https://%s/eureka/apps/%s/127.0.0.1:%s:%s/status?value=OUT_OF_SERVICE", s.g.registry, s.app, s.app, port)
+	req, err := http.NewRequest(http.MethodPut, url, http.NoBody)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -96,9 +97,10 @@ func TestStatefulClients(t *testing.T) {
 					reason = c.drained
 				}
 				s := g.startStateful(t, c.kind, app)
+				base := "https://" + g.https + "/" + app + "/ws/v1"
 				client := start(t, command{
 					name: app + ", client", env: []string{"NODE_EXTRA_CA_CERTS=" + g.caFile},
-					argv: []string{"node", absolute(t, "node/stateful/run.js"), c.kind, "client", "https://" + g.https + "/" + app + "/ws/v1", c.transport},
+					argv: []string{"node", absolute(t, "node/stateful/run.js"), c.kind, "client", base, c.transport},
 				})
 				s.lose(client, how, c.transport == "polling", reason)
 			})

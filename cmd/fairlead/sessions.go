@@ -70,7 +70,8 @@ func (c *sessionsListCommand) Run() error {
 			return fmt.Errorf("%s: answer: %w", c.Gateway, err)
 		}
 		for _, s := range page {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n", s.ID, s.Client, s.Service, s.Instance, s.age(), s.MessagesIn, s.MessagesOut, s.Moves, s.Path)
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\n",
+				s.ID, s.Client, s.Service, s.Instance, s.age(), s.MessagesIn, s.MessagesOut, s.Moves, s.Path)
 		}
 		return nil
 	})

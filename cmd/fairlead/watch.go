@@ -112,7 +112,8 @@ func (w *sessionsWatch) print(to io.Writer, all []liveSession, now time.Time, ro
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SESSION\tCLIENT\tSERVICE\tINSTANCE\tAGE\tIN/s\tOUT/s\tMOVES\tPATH")
 	for _, s := range busy {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%d\t%s\n", s.ID, s.Client, s.Service, s.Instance, s.age(), s.in, s.out, s.Moves, s.Path)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%.1f\t%.1f\t%d\t%s\n",
+			s.ID, s.Client, s.Service, s.Instance, s.age(), s.in, s.out, s.Moves, s.Path)
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -18,11 +18,12 @@ func TestSessionsWatch(t *testing.T) {
 		now = now.Add(2 * time.Second)
 		return strings.Split(out.String(), "\n")
 	}
-	if got := list(liveSession{ID: "a", MessagesIn: 100}, liveSession{ID: "b"}); got[0] != "03:04:05  sessions 2; since the last list 0 opened, 0 ended, 0 moves, 0.0 messages/s in, 0.0 out" ||
+	got := list(liveSession{ID: "a", MessagesIn: 100}, liveSession{ID: "b"})
+	if got[0] != "03:04:05  sessions 2; since the last list 0 opened, 0 ended, 0 moves, 0.0 messages/s in, 0.0 out" ||
 		!strings.HasPrefix(got[2], "a ") || !strings.HasPrefix(got[3], "b ") {
 		t.Errorf("%q", got)
 	}
-	got := list(liveSession{ID: "b", MessagesIn: 3, MessagesOut: 4, Moves: 2}, liveSession{ID: "c", MessagesIn: 50}, liveSession{ID: "d"})
+	got = list(liveSession{ID: "b", MessagesIn: 3, MessagesOut: 4, Moves: 2}, liveSession{ID: "c", MessagesIn: 50}, liveSession{ID: "d"})
 	if got[0] != "03:04:07  sessions 3; since the last list 2 opened, 1 ended, 2 moves, 1.5 messages/s in, 2.0 out" ||
 		!strings.HasPrefix(got[2], "b ") || !strings.HasPrefix(got[3], "c ") || got[4] != "" {
 		t.Errorf("%q", got)

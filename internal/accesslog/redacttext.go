@@ -6,14 +6,14 @@ import (
 
 // textSecrets are the names, besides secretKeys, whose values RedactText hides: fields of HTTP and STOMP, which messages carry too.
 var textSecrets = []string{
-	"authorization", "proxy-authorization", "cookie", "set-cookie", "passcode", "jwt", "id_token", "refresh_token", "client_secret", "secretkey",
-	"secret_key", "private_key", "connectiontoken", "accessToken", "x-api-key",
+	"authorization", "proxy-authorization", "cookie", "set-cookie", "passcode", "jwt", "id_token", "refresh_token", "client_secret",
+	"secretkey", "secret_key", "private_key", "connectiontoken", "x-api-key",
 }
 
 // RedactText replaces, in the text of a message, what follows a name that looks like that of a secret and "=" or ":": in JSON (also as
-// a string within JSON), in forms, and in lines of fields. A value ends with its quote, or without one at a comma, a bracket, "&", ";" or
-// the end of the line; at the end of s if it was cut. It is a help against reading over somebody's shoulder, and no more: a secret that has no
-// such name stays.
+// a string within JSON), in forms, and in lines of fields. A value ends with its quote, or without one at a comma, a bracket, "&", ";"
+// or the end of the line; at the end of s if it was cut. It is a help against reading over somebody's shoulder, and no more: a secret
+// that has no such name stays.
 func RedactText(s string, extra ...string) string {
 	extra = append(extra[:len(extra):len(extra)], textSecrets...)
 	var b strings.Builder

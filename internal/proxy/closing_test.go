@@ -26,9 +26,9 @@ type far struct {
 	conn net.Conn
 	br   *bufio.Reader
 	mask *[4]byte
-	deaf bool
 
 	mu   sync.Mutex // guards the following
+	deaf bool
 	got  []string
 	part int           // how much it has of a frame that is not whole
 	done chan struct{} // closed at the end of the connection
@@ -69,7 +69,7 @@ func (f *far) took(op websocket.Opcode, payload []byte) {
 			_ = f.conn.(*net.TCPConn).CloseWrite()
 		}
 	case websocket.OpPing:
-		if !f.deaf {
+		if f.hears() {
 			_, _ = f.conn.Write(websocket.AppendFrame(nil, websocket.OpPong, true, f.mask, payload))
 		}
 	case websocket.OpText:
@@ -77,6 +77,19 @@ func (f *far) took(op websocket.Opcode, payload []byte) {
 			f.note(string(payload))
 		}
 	}
+}
+
+func (f *far) hears() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.deaf
+}
+
+// deafen has it answer no Ping any more.
+func (f *far) deafen() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.deaf = true
 }
 
 // has notes that it has so much of a frame.
@@ -224,44 +237,98 @@ func TestClosing(t *testing.T) {
 		client, up string // what it gets; "-": it is the one that goes without a word
 		line       line
 	}{
-		"both say Close": {off, "", func(e *ending) { e.client.bye(4321, "mine") },
-			"4321 mine, FIN", "4321 mine, FIN", line{4321, "mine", "client", "close handshake"}},
-		"the service says Close, and nothing else": {off, "", func(e *ending) { e.up.bye(1000, "") },
-			"1000 , FIN", "1000 , FIN", line{1000, "", "upstream", "close handshake"}},
+		"both say Close": {
+			off, "", func(e *ending) { e.client.bye(4321, "mine") },
+			"4321 mine, FIN", "4321 mine, FIN",
+			line{4321, "mine", "client", "close handshake"},
+		},
+		"the service says Close, and nothing else": {
+			off, "", func(e *ending) { e.up.bye(1000, "") },
+			"1000 , FIN", "1000 , FIN",
+			line{1000, "", "upstream", "close handshake"},
+		},
 
-		"client FIN": {off, "", func(e *ending) { e.client.fin(); e.up.heard("FIN"); e.up.text("the rest"); e.up.fin() },
-			"the rest, FIN", "FIN", line{0, "", "client", "client fin"}},
-		"client lost": {off, "", func(e *ending) { e.client.reset() },
-			"-", "1001 client gone, FIN", line{1001, "client gone", "client", "client lost"}},
-		"client lost within a frame": {off, "", func(e *ending) { e.client.send([]byte(cut)); e.up.partly(); e.client.reset() },
-			"-", "part of a frame, RST", line{0, "", "client", "cut"}},
-		"client's Pong missing": {with(pings), "", func(e *ending) { e.client.deaf = true },
-			"RST", "1001 client gone, FIN", line{1001, "client gone", "client", "pong timeout"}},
+		"client FIN": {
+			off, "", func(e *ending) { e.client.fin(); e.up.heard("FIN"); e.up.text("the rest"); e.up.fin() },
+			"the rest, FIN", "FIN",
+			line{0, "", "client", "client fin"},
+		},
+		"client lost": {
+			off, "", func(e *ending) { e.client.reset() },
+			"-", "1001 client gone, FIN",
+			line{1001, "client gone", "client", "client lost"},
+		},
+		"client lost within a frame": {
+			off, "", func(e *ending) { e.client.send([]byte(cut)); e.up.partly(); e.client.reset() },
+			"-", "part of a frame, RST",
+			line{0, "", "client", "cut"},
+		},
+		"client's Pong missing": {
+			with(pings), "", func(e *ending) { e.client.deafen() },
+			"RST", "1001 client gone, FIN",
+			line{1001, "client gone", "client", "pong timeout"},
+		},
 
-		"service FIN": {off, "", func(e *ending) { e.up.text("last words"); e.up.fin() },
-			"last words, 1011 " + reasonLost + ", FIN", "FIN", line{1011, reasonLost, "upstream", "upstream lost"}},
-		"service RST": {off, "", func(e *ending) { e.up.reset() },
-			"1011 " + reasonLost + ", FIN", "-", line{1011, reasonLost, "upstream", "upstream lost"}},
-		"service FIN, leaving": {off, "", func(e *ending) { leaving(e); e.up.fin() },
-			"1012 " + reasonLeaving + ", FIN", "FIN", line{1012, reasonLeaving, "upstream", "upstream lost"}},
-		"service RST, nobody else": {soon, "", func(e *ending) { e.up.reset() },
-			"1012 " + reasonNoOther + ", FIN", "-", line{1012, reasonNoOther, "upstream", "upstream lost"}},
-		"service RST, its state gone with it": {nil, "?EIO=4", func(e *ending) { e.up.reset() },
-			"1012 " + reasonLost + ", FIN", "-", line{1012, reasonLost, "upstream", "upstream lost"}},
-		"service lost within a frame": {off, "", func(e *ending) { e.up.send([]byte("\x81\x04he")); e.client.partly(); e.up.fin() },
-			"part of a frame, RST", "FIN", line{0, "", "upstream", "cut"}},
-		"service's Close 1012": {off, "", func(e *ending) { e.up.bye(1012, "restart") },
-			"1012 restart, FIN", "1012 restart, FIN", line{1012, "restart", "upstream", "close handshake"}},
-		"service's Close 1012, nobody else": {soon, "", func(e *ending) { e.up.bye(1012, "restart") },
-			"1012 restart, FIN", "1012 restart, FIN", line{1012, "restart", "upstream", "upstream closing"}},
-		"service's Close 1001": {off, "", func(e *ending) { e.up.bye(1001, "you are idle") },
-			"1001 you are idle, FIN", "1001 you are idle, FIN", line{1001, "you are idle", "upstream", "close handshake"}},
-		"service's Close 1001, and it goes": {soon, "", func(e *ending) { leaving(e); e.up.bye(1001, "bye") },
-			"1001 bye, FIN", "1001 bye, FIN", line{1001, "bye", "upstream", "upstream closing"}},
-		"service's Pong missing": {with(pings), "", func(e *ending) { e.up.deaf = true },
-			"1011 " + reasonLost + ", FIN", "RST", line{1011, reasonLost, "upstream", "pong timeout"}},
-		"service's Pong missing, close": {with(func(w *route.WebSocket) { pings(w); w.OnUnhealthy = route.CloseAll }), "", func(e *ending) { e.up.deaf = true },
-			"1012 " + reasonUnhealthy + ", FIN", "RST", line{1012, reasonUnhealthy, "upstream", "pong timeout"}},
+		"service FIN": {
+			off, "", func(e *ending) { e.up.text("last words"); e.up.fin() },
+			"last words, 1011 " + reasonLost + ", FIN", "FIN",
+			line{1011, reasonLost, "upstream", "upstream lost"},
+		},
+		"service RST": {
+			off, "", func(e *ending) { e.up.reset() },
+			"1011 " + reasonLost + ", FIN", "-",
+			line{1011, reasonLost, "upstream", "upstream lost"},
+		},
+		"service FIN, leaving": {
+			off, "", func(e *ending) { leaving(e); e.up.fin() },
+			"1012 " + reasonLeaving + ", FIN", "FIN",
+			line{1012, reasonLeaving, "upstream", "upstream lost"},
+		},
+		"service RST, nobody else": {
+			soon, "", func(e *ending) { e.up.reset() },
+			"1012 " + reasonNoOther + ", FIN", "-",
+			line{1012, reasonNoOther, "upstream", "upstream lost"},
+		},
+		"service RST, its state gone with it": {
+			nil, "?EIO=4", func(e *ending) { e.up.reset() },
+			"1012 " + reasonLost + ", FIN", "-",
+			line{1012, reasonLost, "upstream", "upstream lost"},
+		},
+		"service lost within a frame": {
+			off, "", func(e *ending) { e.up.send([]byte("\x81\x04he")); e.client.partly(); e.up.fin() },
+			"part of a frame, RST", "FIN",
+			line{0, "", "upstream", "cut"},
+		},
+		"service's Close 1012": {
+			off, "", func(e *ending) { e.up.bye(1012, "restart") },
+			"1012 restart, FIN", "1012 restart, FIN",
+			line{1012, "restart", "upstream", "close handshake"},
+		},
+		"service's Close 1012, nobody else": {
+			soon, "", func(e *ending) { e.up.bye(1012, "restart") },
+			"1012 restart, FIN", "1012 restart, FIN",
+			line{1012, "restart", "upstream", "upstream closing"},
+		},
+		"service's Close 1001": {
+			off, "", func(e *ending) { e.up.bye(1001, "you are idle") },
+			"1001 you are idle, FIN", "1001 you are idle, FIN",
+			line{1001, "you are idle", "upstream", "close handshake"},
+		},
+		"service's Close 1001, and it goes": {
+			soon, "", func(e *ending) { leaving(e); e.up.bye(1001, "bye") },
+			"1001 bye, FIN", "1001 bye, FIN",
+			line{1001, "bye", "upstream", "upstream closing"},
+		},
+		"service's Pong missing": {
+			with(pings), "", func(e *ending) { e.up.deafen() },
+			"1011 " + reasonLost + ", FIN", "RST",
+			line{1011, reasonLost, "upstream", "pong timeout"},
+		},
+		"service's Pong missing, close": {
+			with(func(w *route.WebSocket) { pings(w); w.OnUnhealthy = route.CloseAll }), "", func(e *ending) { e.up.deafen() },
+			"1012 " + reasonUnhealthy + ", FIN", "RST",
+			line{1012, reasonUnhealthy, "upstream", "pong timeout"},
+		},
 
 		"the gateway stops": {off, "", func(e *ending) {
 			ctx, cancel := context.WithTimeout(context.Background(), wait)
@@ -272,31 +339,59 @@ func TestClosing(t *testing.T) {
 			all, _ := e.g.Sessions.List(0, 1)
 			e.g.Sessions.Close(all[0].Record.SessionID, 4000, "not you", "closed by an operator")
 		}, "4000 not you, FIN", "1001 not you, FIN", line{4000, "not you", "gateway", "closed by an operator"}},
-		"drain": {with(func(w *route.WebSocket) { w.Drain = route.CloseAll }), "", func(e *ending) { e.g.DrainEndpoint(e.g.endpoint(0)) },
-			"1012 " + reasonLeaving + ", FIN", "1001 drain, FIN", line{1012, reasonLeaving, "gateway", "drain"}},
+		"drain": {
+			with(func(w *route.WebSocket) { w.Drain = route.CloseAll }), "", func(e *ending) { e.g.DrainEndpoint(e.g.endpoint(0)) },
+			"1012 " + reasonLeaving + ", FIN", "1001 drain, FIN",
+			line{1012, reasonLeaving, "gateway", "drain"},
+		},
 		"unhealthy": {with(func(w *route.WebSocket) { w.OnUnhealthy = route.CloseAll }), "", func(e *ending) {
-			e.g.depart(e.g.endpoint(0), causeUnhealthy, func() bool { return true }, func(p *sessionPolicy) route.Wait { return p.moving.OnUnhealthy })
+			how := func(p *sessionPolicy) route.Wait { return p.moving.OnUnhealthy }
+			e.g.depart(e.g.endpoint(0), causeUnhealthy, func() bool { return true }, how)
 		}, "1012 " + reasonUnhealthy + ", FIN", "RST", line{1012, reasonUnhealthy, "upstream", "unhealthy"}},
 
-		"message rate": {with(func(w *route.WebSocket) { w.MessageRate, w.MessageBurst = unit.Rate(1./3600), 2 }), "", func(e *ending) {
-			e.client.text("one")
-			e.client.text("two")
-			e.client.text("three")
-		}, "1008 message rate exceeded, FIN", "one, two, 1001 message rate exceeded, FIN", line{1008, "message rate exceeded", "gateway", "message rate exceeded"}},
-		"slow reader": {off, "", (*ending).flood,
-			"-", "1001 slow reader, FIN", line{1008, "slow reader", "gateway", "slow reader"}},
-		"idle": {with(func(w *route.WebSocket) { w.IdleTimeout = 50 * time.Millisecond }), "", await,
-			"1001 idle timeout, FIN", "1001 idle timeout, FIN", line{1001, "idle timeout", "gateway", "idle timeout"}},
-		"maximum duration": {with(func(w *route.WebSocket) { w.MaxDuration = 100 * time.Millisecond }), "", await,
-			"1001 maximum duration, FIN", "1001 maximum duration, FIN", line{1001, "maximum duration", "gateway", "maximum duration"}},
-		"message too big": {with(func(w *route.WebSocket) { w.MaxMessageSize = 3 }), "", func(e *ending) { e.client.text("four") },
-			"1009 message too big, FIN", "1001 message too big, FIN", line{1009, "message too big", "gateway", "message too big"}},
-		"frame too big, of the service": {with(func(w *route.WebSocket) { w.MaxFrameSize = 3 }), "", func(e *ending) { e.up.text("four") },
-			"1009 message too big, FIN", "1001 message too big, FIN", line{1009, "message too big", "gateway", "message too big"}},
-		"frame rule broken by the client": {off, "", func(e *ending) { e.client.send([]byte("\x83\x80\x00\x00\x00\x00")) },
-			"1002 protocol error: reserved opcode, FIN", "1001 protocol error, FIN", line{1002, "protocol error: reserved opcode", "client", "protocol error"}},
-		"frame rule broken by the service": {off, "", func(e *ending) { e.up.send([]byte("\x83\x00")) },
-			"1011 protocol error, FIN", "1002 protocol error: reserved opcode, FIN", line{1011, "protocol error", "upstream", "protocol error"}},
+		"message rate": {
+			with(func(w *route.WebSocket) { w.MessageRate, w.MessageBurst = unit.Rate(1./3600), 2 }), "", func(e *ending) {
+				e.client.text("one")
+				e.client.text("two")
+				e.client.text("three")
+			}, "1008 message rate exceeded, FIN", "one, two, 1001 message rate exceeded, FIN",
+			line{1008, "message rate exceeded", "gateway", "message rate exceeded"},
+		},
+		"slow reader": {
+			off, "", (*ending).flood,
+			"-", "1001 slow reader, FIN",
+			line{1008, "slow reader", "gateway", "slow reader"},
+		},
+		"idle": {
+			with(func(w *route.WebSocket) { w.IdleTimeout = 50 * time.Millisecond }), "", await,
+			"1001 idle timeout, FIN", "1001 idle timeout, FIN",
+			line{1001, "idle timeout", "gateway", "idle timeout"},
+		},
+		"maximum duration": {
+			with(func(w *route.WebSocket) { w.MaxDuration = 100 * time.Millisecond }), "", await,
+			"1001 maximum duration, FIN", "1001 maximum duration, FIN",
+			line{1001, "maximum duration", "gateway", "maximum duration"},
+		},
+		"message too big": {
+			with(func(w *route.WebSocket) { w.MaxMessageSize = 3 }), "", func(e *ending) { e.client.text("four") },
+			"1009 message too big, FIN", "1001 message too big, FIN",
+			line{1009, "message too big", "gateway", "message too big"},
+		},
+		"frame too big, of the service": {
+			with(func(w *route.WebSocket) { w.MaxFrameSize = 3 }), "", func(e *ending) { e.up.text("four") },
+			"1009 message too big, FIN", "1001 message too big, FIN",
+			line{1009, "message too big", "gateway", "message too big"},
+		},
+		"frame rule broken by the client": {
+			off, "", func(e *ending) { e.client.send([]byte("\x83\x80\x00\x00\x00\x00")) },
+			"1002 protocol error: reserved opcode, FIN", "1001 protocol error, FIN",
+			line{1002, "protocol error: reserved opcode", "client", "protocol error"},
+		},
+		"frame rule broken by the service": {
+			off, "", func(e *ending) { e.up.send([]byte("\x83\x00")) },
+			"1011 protocol error, FIN", "1002 protocol error: reserved opcode, FIN",
+			line{1011, "protocol error", "upstream", "protocol error"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -49,7 +49,8 @@ func (s *Server) serveFrames(x *exchange, r *FramesRequest) {
 	}
 	if !x.upgrade {
 		x.record.Status = http.StatusUpgradeRequired
-		_ = x.Reply(&http1.Answer{Status: x.record.Status, Fields: http1.Fields{{Name: "Upgrade", Value: "websocket"}}}, []byte("This is a WebSocket.\n"))
+		fields := http1.Fields{{Name: "Upgrade", Value: "websocket"}}
+		_ = x.Reply(&http1.Answer{Status: x.record.Status, Fields: fields}, []byte("This is a WebSocket.\n"))
 		return
 	}
 	var err error

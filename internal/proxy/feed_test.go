@@ -154,7 +154,9 @@ func TestFramesRefused(t *testing.T) {
 }
 
 func TestWholeRunes(t *testing.T) {
-	for in, want := range map[string]string{"": "", "a": "a", "é": "é", "a\xc3": "a", "\xe2\x82": "", "\xe2\x82\xac": "€", "\xff\xfe": "\uFFFD", "a\x80": "a\uFFFD"} {
+	for in, want := range map[string]string{
+		"": "", "a": "a", "é": "é", "a\xc3": "a", "\xe2\x82": "", "\xe2\x82\xac": "€", "\xff\xfe": "\uFFFD", "a\x80": "a\uFFFD",
+	} {
 		if got := wholeRunes([]byte(in)); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}

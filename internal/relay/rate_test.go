@@ -40,7 +40,8 @@ func TestRate(t *testing.T) {
 	frame := func(op websocket.Opcode, fin bool) []byte {
 		return websocket.AppendFrame(nil, op, fin, rateMask, []byte("x"))
 	}
-	fragments := append(append(frame(websocket.OpText, false), bytes.Repeat(frame(websocket.OpContinuation, false), 20)...), frame(websocket.OpContinuation, true)...)
+	fragments := append(frame(websocket.OpText, false), bytes.Repeat(frame(websocket.OpContinuation, false), 20)...)
+	fragments = append(fragments, frame(websocket.OpContinuation, true)...)
 	for name, c := range map[string]struct {
 		client, up []byte
 		ends       bool
@@ -160,7 +161,8 @@ func TestRateOfClientNotRead(t *testing.T) {
 func TestRateOfClientThatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		script := conversation(rand.New(rand.NewPCG(1, 2)), 60, 30)
-		w := newWorld(t, &relay.Policy{Hold: 200, Rate: relay.Rate{Every: 100 * time.Millisecond, Burst: 3}, CloseTimeout: time.Second}, script, 1<<20, true)
+		policy := &relay.Policy{Hold: 200, Rate: relay.Rate{Every: 100 * time.Millisecond, Burst: 3}, CloseTimeout: time.Second}
+		w := newWorld(t, policy, script, 1<<20, true)
 		w.do(func() { w.up.die(true) })
 		at := 0
 		for _, end := range w.ends[:50] {

@@ -36,7 +36,9 @@ type Tap struct {
 
 // NewTap makes a Tap that keeps at most so many frames for its reader, with that many bytes of payload each. wake is called when there
 // is something to take, once until it is taken; on the session's loop: it must not block.
-func NewTap(most, payload int, wake func()) *Tap { return &Tap{most: most, payload: payload, wake: wake} }
+func NewTap(most, payload int, wake func()) *Tap {
+	return &Tap{most: most, payload: payload, wake: wake}
+}
 
 // Take takes what there is: how many frames were dropped before, too, and whether the session has ended. Any goroutine.
 func (t *Tap) Take() (frames []Frame, dropped int64, ended bool) {

@@ -31,7 +31,7 @@ export function serve(server, name) {
     const { searchParams } = new URL(req.url, 'http://localhost');
     if (!negotiated.delete(searchParams.get('id'))) {
       console.log('an unknown id');
-      socket.end('HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\ncontent-length: 32\r\nconnection: close\r\n\r\nNo Connection with that ID found');
+      socket.end('HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n');
       return;
     }
     sockets.handleUpgrade(req, socket, head, (ws) => converse(ws, name));
