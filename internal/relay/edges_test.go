@@ -30,9 +30,11 @@ func (w *world) serve(b *backend) { w.do(func() { b.take(1 << 20); b.answer(0); 
 // asked wants the owner asked n times by now, and waiting or not.
 func (w *world) asked(n int, waits bool) {
 	w.t.Helper()
-	synctest.Wait()
-	if w.lost != n || (w.loss != nil) != waits {
-		w.t.Fatalf("asked %d times, want %d; waits: %v, want %v", w.lost, n, w.loss != nil, waits)
+	var lost int
+	var waiting bool
+	w.do(func() { lost, waiting = w.lost, w.loss != nil }) // on the loop: a timer may be next to write them
+	if lost != n || waiting != waits {
+		w.t.Fatalf("asked %d times, want %d; waits: %v, want %v", lost, n, waiting, waits)
 	}
 }
 

@@ -201,7 +201,7 @@ func (b *backend) take(n int) {
 		switch op {
 		case websocket.OpText:
 			n := number(b.w.t, "m", payload)
-			if want := fmt.Sprintf("m%d", n); strings.TrimRight(payload, filler(n)) != want {
+			if want := fmt.Sprintf("m%d", n); strings.TrimRight(payload, filler(n)+" ") != want {
 				b.w.t.Fatalf("message %d came as %.60q", n, payload)
 			}
 			b.got = append(b.got, n)
