@@ -90,7 +90,7 @@ func TestEdges(t *testing.T) {
 		script []byte
 		run    func(w *world)
 	}{
-		{"pinned: CloseTimeout", fromClient("m1"+strings.Repeat(" ", 300)+"+", "+ "), func(w *world) {
+		{"pinned: CloseTimeout", fromClient("m1"+strings.Repeat(filler(1), 300)+"+", "+"+filler(1)), func(w *world) {
 			w.stay = true
 			w.do(func() { w.say(310) })
 			w.s.Detach("drain")
@@ -103,7 +103,7 @@ func TestEdges(t *testing.T) {
 				w.t.Fatalf("%d answers, %d backends", len(v.answers), len(w.all))
 			}
 		}},
-		{"pinned: lost", fromClient("m1"+strings.Repeat(" ", 300)+"+", "+ "), func(w *world) {
+		{"pinned: lost", fromClient("m1"+strings.Repeat(filler(1), 300)+"+", "+"+filler(1)), func(w *world) {
 			w.do(func() { w.say(310) })
 			w.s.Detach("drain")
 			synctest.Wait()
