@@ -38,8 +38,9 @@ const noApps = `{"applications":{"application":[]}}`
 // TestHostilePeers: whatever a peer answers, the registry goes on, holds what it held, and says what is wrong.
 func TestHostilePeers(t *testing.T) {
 	endless := func(w http.ResponseWriter, text string) {
+		block := []byte(strings.Repeat(text, 1000))
 		for {
-			if _, err := w.Write([]byte(text)); err != nil {
+			if _, err := w.Write(block); err != nil {
 				return
 			}
 		}
@@ -62,7 +63,11 @@ func TestHostilePeers(t *testing.T) {
 		"long answer":      {batch: func(w http.ResponseWriter) { fmt.Fprint(w, `{"x":"`); endless(w, "xxxxxxxx") }, want: "more than"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, status := hostile(t, ClientOptions{Timeout: 300 * time.Millisecond, Limit: 1 << 20}, func(w http.ResponseWriter, r *http.Request) {
+			o := ClientOptions{Limit: 1 << 20}
+			if name == "slow" {
+				o.Timeout = 100 * time.Millisecond
+			}
+			s, status := hostile(t, o, func(w http.ResponseWriter, r *http.Request) {
 				batch := strings.Contains(r.URL.Path, "batch")
 				switch {
 				case batch && row.batch != nil:
