@@ -91,11 +91,11 @@ func TestHostilePeers(t *testing.T) {
 func TestPeerWithTooMuch(t *testing.T) {
 	var b bytes.Buffer
 	fmt.Fprint(&b, `{"applications":{"application":[{"name":"SVC","instance":[`)
-	for n := range 500 {
-		fmt.Fprintf(&b, `{"instanceId":"i%d","app":"SVC","hostName":"h","ipAddr":"1","status":"UP","lastDirtyTimestamp":1},`, n)
-	}
 	for _, bad := range []string{`"hostName":"169.254.169.254"`, `"hostName":"h","lastDirtyTimestamp":9223372036854775807`, `"hostName":"h","metadata":{"k":"` + strings.Repeat("x", 70<<10) + `"}`} {
 		fmt.Fprintf(&b, `{"instanceId":"bad","app":"BAD","ipAddr":"1","status":"UP",%s},`, bad)
+	}
+	for n := range 500 {
+		fmt.Fprintf(&b, `{"instanceId":"i%d","app":"SVC","hostName":"h","ipAddr":"1","status":"UP","lastDirtyTimestamp":1},`, n)
 	}
 	fmt.Fprint(&b, `{}]}]}}`)
 	s, status := hostile(t, ClientOptions{}, func(w http.ResponseWriter, r *http.Request) {
