@@ -186,6 +186,7 @@ func TestRebalanceByWeight(t *testing.T) {
 	for range sessions {
 		play(t, g, "/svc/ws/v1/room", nil)
 	}
+	g.listed(t, sessions)
 	sv := g.pool.ServiceWith("svc", svc.specs(), upstream.Options{Weights: map[string]int{svc.specs()[0].ID: 2, svc.specs()[2].ID: 0}})
 	if n := g.Rebalance(sv); n != sessions/3 {
 		t.Errorf("%d sessions are to move, want %d", n, sessions/3)
