@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead-gateway/fairlead/internal/accesslog"
 	"github.com/fairlead-gateway/fairlead/internal/relay"
+	"github.com/fairlead-gateway/fairlead/internal/route"
 )
 
 // What has become of sessions and requests is counted by route, and what open sessions do is in it at once.
@@ -92,5 +93,21 @@ func TestTallyIsBounded(t *testing.T) {
 	}
 	if got := traffic(nil).Traffic; got != (Traffic{BytesIn: 120, Moves: 2}) {
 		t.Errorf("at last: %+v", got)
+	}
+}
+
+// Services that register one policy after the other, and open a session with each, do not make the gateway remember them all.
+func TestPoliciesAreBounded(t *testing.T) {
+	g := startGateway(t)
+	var last *sessionPolicy
+	for i := range maxPolicies + 10 {
+		p := route.Policy{WebSocket: route.WebSocket{IdleTimeout: time.Second + time.Duration(i)}}
+		last = g.sessionPolicyOf(&p, route.FailoverOff)
+		if last.relay.Idle != time.Second+time.Duration(i) || g.findPolicy(&p, route.FailoverOff) != last {
+			t.Fatalf("policy %d: %+v, or not shared", i, last.relay)
+		}
+	}
+	if n := len(g.policies); n != 10 {
+		t.Errorf("%d policies are remembered", n)
 	}
 }

@@ -20,6 +20,9 @@ type sessionPolicy struct {
 	attempt  time.Duration // timeouts.handshake
 }
 
+// maxPolicies bounds those that are remembered so that sessions share them: services may register any number, one after the other.
+const maxPolicies = 4096
+
 // sharedPolicy is what sessionPolicyOf has returned last.
 type sharedPolicy struct {
 	of       *route.Policy
@@ -55,6 +58,9 @@ func (s *Server) findPolicy(p *route.Policy, failover route.Failover) *sessionPo
 	defer s.mu.Unlock()
 	shared := s.policies[v]
 	if shared == nil {
+		if len(s.policies) == maxPolicies {
+			clear(s.policies) // sessions that are open keep theirs
+		}
 		shared = &v
 		s.policies[v] = shared
 	}
