@@ -21,10 +21,17 @@ func TestProbeFromMetadata(t *testing.T) {
 	}{
 		{"nobody says any", route.Policy{}, nil, upstream.Probe{}},
 		{"the operator does", defaults, nil, upstream.Probe{Kind: upstream.TCPProbe, OwnHost: true, Interval: 2 * time.Second, Timeout: 2 * time.Second}},
-		{"the service does", route.Policy{}, []string{"fairlead.probe.type", "http", "fairlead.probe.path", "/health", "fairlead.probe.statusCodes", "200"},
-			upstream.Probe{Kind: upstream.HTTPProbe, OwnHost: true, Path: "/health", Status: only(200), Timeout: 5 * time.Second}},
-		{"both", defaults, []string{"fairlead.probe.type", "websocket", "fairlead.probe.path", "/ws", "fairlead.probe.interval", "10s", "fairlead.probe.timeout", "1s"},
-			upstream.Probe{Kind: upstream.WebSocketProbe, OwnHost: true, Path: "/ws", Ping: true, Interval: 10 * time.Second, Timeout: time.Second}},
+		{
+			"the service does",
+			route.Policy{},
+			[]string{"fairlead.probe.type", "http", "fairlead.probe.path", "/health", "fairlead.probe.statusCodes", "200"},
+			upstream.Probe{Kind: upstream.HTTPProbe, OwnHost: true, Path: "/health", Status: only(200), Timeout: 5 * time.Second},
+		},
+		{
+			"both", defaults,
+			[]string{"fairlead.probe.type", "websocket", "fairlead.probe.path", "/ws", "fairlead.probe.interval", "10s", "fairlead.probe.timeout", "1s"},
+			upstream.Probe{Kind: upstream.WebSocketProbe, OwnHost: true, Path: "/ws", Ping: true, Interval: 10 * time.Second, Timeout: time.Second},
+		},
 		{"the service wants none", defaults, []string{"fairlead.probe.type", "none"}, upstream.Probe{}},
 	}
 	for _, tt := range tests {

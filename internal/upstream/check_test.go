@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -266,4 +267,34 @@ func TestProbesLeaveMetadataAlone(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// FuzzStatusSet: what is read is what stands between the commas, in whatever order.
+func FuzzStatusSet(f *testing.F) {
+	for _, s := range []string{"200", "200-299,404", " 100 - 599 ", "", ",", "299-200", "2xx", "-1", "200-299-300", "99999999999999999999"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var whole StatusSet
+		err := whole.UnmarshalText([]byte(text))
+		items := strings.Split(text, ",")
+		slices.Reverse(items)
+		var turned StatusSet
+		if other := turned.UnmarshalText([]byte(strings.Join(items, ","))); (err == nil) != (other == nil) || whole != turned {
+			t.Fatalf("%q: %v, turned round %v", text, err, other)
+		}
+		if err != nil && whole != (StatusSet{}) {
+			t.Fatalf("%q: refused, and yet read", text)
+		}
+		for code := range 700 {
+			in := false
+			for _, item := range items {
+				var one StatusSet
+				in = in || one.UnmarshalText([]byte(item)) == nil && one.Has(code)
+			}
+			if err == nil && whole.Has(code) != in {
+				t.Fatalf("%q: has %d: %t", text, code, whole.Has(code))
+			}
+		}
+	})
 }

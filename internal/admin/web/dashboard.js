@@ -112,7 +112,7 @@ function showServices(list) {
       const which = `${path}/drain?instance=${encodeURIComponent(e.instance)}`;
       const spread = i === 0 && s.endpoints.length > 1;
       out.push([`${s.serviceId} ${e.url} ${e.instance}`, [
-        text(i ? '' : s.serviceId), text(e.instance, e.url), { ...text(state, e.health.error ?? ''), state }, number(e.sessions),
+        text(i ? '' : s.serviceId), text(e.instance, e.url), { ...text(state, e.ejected?.reason ?? e.health.error ?? ''), state }, number(e.sessions),
       ], {
         sign: `${state} ${spread}`,
         make: () => [
