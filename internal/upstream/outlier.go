@@ -173,7 +173,7 @@ func (o *outlier) end(now time.Time, by *Outliers) {
 	o.timer.Stop()
 	o.now.Ejected, o.now.Until, o.ended = false, now, now
 	o.failures.Store(int32(max(by.Failures-1, 0)))
-	o.trial.Store(true)
+	o.trial.Store(by.Failures > 1) // else one failure is what it takes anyway
 	o.ejected.Store(false)
 }
 

@@ -103,6 +103,21 @@ func TestFailuresEject(t *testing.T) {
 	})
 }
 
+// TestWhyEjected: where one failure is enough, an endpoint that has succeeded since it was back has not failed at once.
+func TestWhyEjected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newEjecting(t, 2, failing(1))
+		x.fail(0, 1)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		x.Endpoints[0].Succeeded(0)
+		x.fail(0, 1)
+		if why := x.Endpoints[0].Ejection().Why; why != "1 failures in a row, the last: "+errTest.Error() {
+			t.Errorf("why: %q", why)
+		}
+	})
+}
+
 // TestEjectionsGrow has an endpoint fail as soon as it is back, then be well for a while.
 func TestEjectionsGrow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
