@@ -64,8 +64,10 @@ func (c *chaosNetwork) inside(i int, argv ...string) []string {
 	return append([]string{"ip", "netns", "exec", c.name(i)}, argv...)
 }
 
-// cut takes the cable of namespace i out, mend puts it back.
-func (c *chaosNetwork) cut(i int) error  { return c.ip("link", "set", c.name(i), "nomaster") }
+// cut takes the cable of namespace i out.
+func (c *chaosNetwork) cut(i int) error { return c.ip("link", "set", c.name(i), "nomaster") }
+
+// mend puts it back.
 func (c *chaosNetwork) mend(i int) error { return c.ip("link", "set", c.name(i), "master", c.prefix) }
 
 func (c *chaosNetwork) ip(args ...string) error {
