@@ -158,7 +158,7 @@ func (l *link) watch(now time.Duration) {
 // review drops what has been acknowledged, and the keep, if nothing is in it.
 func (l *link) review(now time.Duration) {
 	k, u := l.keep, &l.s.up
-	k.look = now + lookTime
+	k.look = nextLook(now)
 	if len(k.marks) > 0 && !l.parked() {
 		if l.s.policy.Replay {
 			k.look = 0 // the answers come, or do not

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/relay"
 )
@@ -33,6 +34,16 @@ func TestBuffersAreNotShared(t *testing.T) {
 			if !bytes.Equal(owners[i].buf, owners[i].want) {
 				t.Fatalf("owner %d has %d bytes that are not its own", i, len(owners[i].buf))
 			}
+		}
+	}
+}
+
+// Sessions of one loop look at what they keep at the same few times.
+func TestLooksComeTogether(t *testing.T) {
+	for now := time.Duration(1); now < 3*time.Second; now += 997 * time.Microsecond {
+		at := relay.NextLook(now)
+		if at%(250*time.Millisecond) != 0 || at-now < time.Second || at-now > 1250*time.Millisecond {
+			t.Fatalf("at %v the next look is at %v", now, at)
 		}
 	}
 }

@@ -14,8 +14,9 @@ func LoopOf(s *Session) *loop.Loop { return s.loop() }
 // LinkSize is what a session that can move takes beside a Session.
 const LinkSize = unsafe.Sizeof(link{}) + unsafe.Sizeof(ear{})
 
-// What buffers are tested by.
+// What keeps are tested by.
 var (
 	Extend   = extend
 	GiveBack = giveBack
+	NextLook = nextLook
 )

@@ -114,8 +114,10 @@ const (
 	markSize = 24
 	// holdTime is how long the start of a message waits for the rest.
 	holdTime = 50 * time.Millisecond
-	// lookTime is how often a keep is looked at.
+	// lookTime is how often a keep is looked at, and lookStep to what that is rounded up: a loop with a timer for each of its sessions
+	// would never wait long, and each short wait has the machine's own timer set.
 	lookTime = time.Second
+	lookStep = 250 * time.Millisecond
 	// ackTime is how long an acknowledgement may be late: what is older and has none did not arrive.
 	ackTime = time.Second
 	// unsentMost is how many bytes an upstream's kernel takes beyond what it can send.
@@ -127,11 +129,13 @@ var keeps = sync.Pool{New: func() any { return new(keep) }}
 func (l *link) need() *keep {
 	if l.keep == nil {
 		l.keep = keeps.Get().(*keep)
-		l.keep.look = l.s.now() + lookTime
+		l.keep.look = nextLook(l.s.now())
 		l.s.stale = true
 	}
 	return l.keep
 }
+
+func nextLook(now time.Duration) time.Duration { return (now+lookTime)/lookStep*lookStep + lookStep }
 
 // free gives the keep back.
 func (l *link) free() {
