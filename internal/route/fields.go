@@ -88,7 +88,7 @@ var fields = append([]field{
 	duration("timeouts.backendRequest", func(p *Policy) *time.Duration { return &p.Timeouts.BackendRequest }, true, shorter),
 	codes("retries.codes", func(p *Policy) *[]int { return &p.Retries.Codes }),
 	attempts("retries.attempts", func(p *Policy) *Attempts { return &p.Retries.Attempts }),
-	duration("retries.backoff", func(p *Policy) *time.Duration { return &p.Retries.Backoff }, true, nil),
+	backoff("retries.backoff", func(p *Policy) *time.Duration { return &p.Retries.Backoff }),
 	text("retries.methods", func(p *Policy) *RetryMethods { return &p.Retries.Methods }, nil),
 }, healthFields()...)
 

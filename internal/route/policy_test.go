@@ -165,6 +165,7 @@ func TestSetErrors(t *testing.T) {
 		{"retries.codes", "502,", "want statuses from 400 to 599"},
 		{"retries.codes", "5xx", "want statuses from 400 to 599"},
 		{"retries.backoff", "0", "more than 0, or off"},
+		{"retries.backoff", "61s", "want 1m0s at most"},
 		{"retries.methods", "POST", "want idempotent or all"},
 		{"loadAware.errorUtilizationPenalty", "-1", "want a decimal"},
 		{"loadAware.errorUtilizationPenalty", "NaN", "want a decimal"},

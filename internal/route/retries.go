@@ -19,8 +19,8 @@ type Retries struct {
 	// Attempts is how often at most, beyond the first; 0, or off, is never. Default 1.
 	Attempts Attempts `yaml:"attempts"`
 
-	// Backoff is the pause before the second attempt, or off; it doubles with each further one, to ten times at most, and up to half of it
-	// is added by chance. Default off.
+	// Backoff is the pause before the second attempt, a minute at most, or off; it doubles with each further one, to ten times at most, and
+	// up to half of it is added by chance. Default off.
 	Backoff time.Duration `yaml:"backoff"`
 
 	// Methods are those that are sent once more though the service may have acted on them: idempotent (GET, HEAD, OPTIONS, PUT and DELETE;
@@ -32,6 +32,7 @@ type Retries struct {
 const (
 	defaultAttempts = 1
 	maxAttempts     = 100
+	maxBackoff      = time.Minute // a request waits in the gateway for so long
 )
 
 // Retry is what the policy says of retries; nil: nothing, but perhaps of Methods.
@@ -89,6 +90,17 @@ func (v Attempts) MarshalText() ([]byte, error) {
 
 func attempts(name string, at func(*Policy) *Attempts) field {
 	return newField(name, at, func(value string) (v Attempts, err error) { return v, v.UnmarshalText([]byte(value)) }, nil)
+}
+
+func backoff(name string, at func(*Policy) *time.Duration) field {
+	f := duration(name, at, true, nil)
+	f.check = func(p *Policy) error {
+		if d := *at(p); d > maxBackoff {
+			return fmt.Errorf("%s: want %s at most", d, maxBackoff)
+		}
+		return nil
+	}
+	return f
 }
 
 // codes makes the field of a list of statuses: nil is "not said".
