@@ -31,10 +31,12 @@ func (g *gateway) startStateful(t *testing.T, kind, app string) *statefulService
 			name: app + ", " + name, argv: []string{"node", absolute(t, "node/stateful/run.js"), kind, "service", name},
 		}))
 	}
+	metadata := map[string]string{"fairlead.loadBalancing": "sticky", "fairlead.websocket.drain": "move"}
+	if kind == "socketio" { // its client for Node.js keeps no cookies
+		metadata["fairlead.loadBalancing"], metadata["fairlead.hash.clientAddress"] = "hash", "true"
+	}
 	for _, p := range s.instances {
-		g.register(t, app, "127.0.0.1:"+p.captured(t, `listening on (\d+)`), map[string]string{
-			"fairlead.loadBalancing": "hash", "fairlead.hash.clientAddress": "true", "fairlead.websocket.drain": "move",
-		})
+		g.register(t, app, "127.0.0.1:"+p.captured(t, `listening on (\d+)`), metadata)
 	}
 	return s
 }
