@@ -83,7 +83,8 @@ func (a *registryAnswer) print(now time.Time) {
 		}
 	}
 	if k := a.Cluster; k != nil {
-		fmt.Printf("cluster: %s: %d instances, read %s from %s\n", k.State, k.Instances, ago(now, k.LastRead), cmp.Or(k.Server, "none of its servers"))
+		server := cmp.Or(k.Server, "none of its servers")
+		fmt.Printf("cluster: %s: %d instances, read %s from %s\n", k.State, k.Instances, ago(now, k.LastRead), server)
 		if k.Error != "" {
 			fmt.Printf("  %s\n", k.Error)
 		}
@@ -108,7 +109,8 @@ func (a *registryAnswer) printPeers(now time.Time) error {
 		if p.Error != "" {
 			state += ": " + p.Error
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", p.URL, cmp.Or(p.Kind, "?"), ago(now, p.LastContact), ago(now, p.LastSync), p.Instances, backlog, state)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\t%s\n", p.URL, cmp.Or(p.Kind, "?"), ago(now, p.LastContact), ago(now, p.LastSync),
+			p.Instances, backlog, state)
 	}
 	return table.Flush()
 }

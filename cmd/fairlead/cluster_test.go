@@ -27,7 +27,8 @@ func TestClusterGoesAndComes(t *testing.T) {
 
 	clientDir := t.TempDir()
 	writeConfig(t, clientDir, strings.Replace(baseConfig, `registry: {address: "127.0.0.1:0"}`,
-		fmt.Sprintf("registry: {enabled: false}\neureka: {serviceUrls: [\"http://127.0.0.1:9/eureka/\", \"http://me:hidden@%s/eureka/\"], fetchInterval: 1s, hostName: client.example}", address), 1))
+		fmt.Sprintf(`registry: {enabled: false}
+eureka: {serviceUrls: ["http://127.0.0.1:9/eureka/", "http://me:hidden@%s/eureka/"], fetchInterval: 1s, hostName: client.example}`, address), 1))
 	client := &running{process: start(t, clientDir, "run", "--config", "fairlead.yaml")}
 	for name, at := range map[string]*string{"https": &client.https, "http": &client.http} {
 		eventually(t, func() error {

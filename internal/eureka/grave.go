@@ -76,7 +76,8 @@ func (r *Registry) bury(key leaseKey, l *lease, expired bool) {
 	if !expired {
 		dirty++ // of a deletion here and a new status elsewhere, the deletion is the later
 	}
-	r.gone[key] = r.graves.PushBack(&grave{key: key, at: time.Now(), dirty: dirty, expired: expired, heard: l.renewed.Add(l.duration / 2).UnixMilli()})
+	heard := l.renewed.Add(l.duration / 2).UnixMilli()
+	r.gone[key] = r.graves.PushBack(&grave{key: key, at: time.Now(), dirty: dirty, expired: expired, heard: heard})
 	r.boundGraves()
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -233,7 +234,7 @@ func (p *peer) serve(ctx context.Context) error {
 // indigestible says that a peer has not taken a batch for what is in it: in smaller ones it may take the rest.
 func indigestible(err error) bool {
 	e, ok := errors.AsType[*CallError](err)
-	return ok && (e.Status == http.StatusBadRequest || e.Status == http.StatusRequestEntityTooLarge || e.Status == http.StatusInternalServerError)
+	return ok && slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusInternalServerError}, e.Status)
 }
 
 // putBack notes that changes are still to be told.

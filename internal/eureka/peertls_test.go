@@ -38,16 +38,19 @@ func TestPeersOverTLS(t *testing.T) {
 	cert, key := files(t, ca.issue(t, "registry"))
 	strangeCert, strangeKey := files(t, other.issue(t, "stranger"))
 	cfg := Config{TLS: TLSConfig{ClientCAFile: ca.file}, Auth: AuthConfig{ClientCertificates: true}}
+	with := func(trusted *authority, cert, key string) ClusterTLS {
+		return ClusterTLS{TLSConfig: upstream.TLSConfig{CAFile: trusted.file}, CertFile: cert, KeyFile: key}
+	}
 	for name, row := range map[string]struct {
 		tls  ClusterTLS
 		host string
 		err  string // empty: they become one
 	}{
-		"both certificates":   {ClusterTLS{TLSConfig: upstream.TLSConfig{CAFile: ca.file}, CertFile: cert, KeyFile: key}, "127.0.0.1", ""},
-		"unknown authority":   {ClusterTLS{TLSConfig: upstream.TLSConfig{CAFile: other.file}, CertFile: cert, KeyFile: key}, "127.0.0.1", "its authority belongs in tls.caFile"},
-		"another name":        {ClusterTLS{TLSConfig: upstream.TLSConfig{CAFile: ca.file}, CertFile: cert, KeyFile: key}, "localhost", "wanted to match localhost"},
-		"no certificate":      {ClusterTLS{TLSConfig: upstream.TLSConfig{CAFile: ca.file}}, "127.0.0.1", "answered 403"},
-		"foreign certificate": {ClusterTLS{TLSConfig: upstream.TLSConfig{CAFile: ca.file}, CertFile: strangeCert, KeyFile: strangeKey}, "127.0.0.1", "unknown certificate authority"},
+		"both certificates":   {with(ca, cert, key), "127.0.0.1", ""},
+		"unknown authority":   {with(other, cert, key), "127.0.0.1", "its authority belongs in tls.caFile"},
+		"another name":        {with(ca, cert, key), "localhost", "wanted to match localhost"},
+		"no certificate":      {with(ca, "", ""), "127.0.0.1", "answered 403"},
+		"foreign certificate": {with(ca, strangeCert, strangeKey), "127.0.0.1", "unknown certificate authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := NewRegistry(cfg, quiet())
