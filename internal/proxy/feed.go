@@ -73,6 +73,7 @@ func (s *Server) serveFrames(x *exchange, r *FramesRequest) {
 		s.dropFeed(f)
 		return
 	}
+	x.offer = nil // it is counted as a request: no session was refused
 	s.Log.Info("frames of a session are watched", "session_id", r.ID, "user", r.User, "client", x.record.Client, "payload", r.Payload)
 	l.Post(func() {
 		if f.over { // the gateway stops

@@ -69,6 +69,10 @@ func TestFramesOfSession(t *testing.T) {
 	w.line()
 	close(shown)
 	<-talked
+	eventually(t, "a request, and no handshake that was refused", func() bool {
+		c := g.Counts().Routes[0]
+		return c.Route == "application" && c.Requests[1] == 1 && len(c.Refused) == 0
+	})
 	want := func(lines ...string) {
 		t.Helper()
 		for _, line := range lines {
