@@ -109,7 +109,7 @@ func (c *chaosClient) open(n int) (net.Conn, *bufio.Reader, error) {
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n", c.mode, c.name, n, key)
 	in := bufio.NewReaderSize(conn, 512)
 	resp, err := http.ReadResponse(in, nil)
-	if err == nil && (resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Accept") != websocket.AcceptKey(key)) {
+	if err == nil && resp.Header.Get("Sec-WebSocket-Accept") != websocket.AcceptKey(key) {
 		err = errors.New(resp.Status)
 	}
 	if err != nil {

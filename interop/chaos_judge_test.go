@@ -21,7 +21,8 @@ func (c *chaos) judge() {
 	for _, e := range c.events {
 		done[e.how]++
 	}
-	c.t.Logf("%d clients, %v, done to instances: %v; the test itself was late by %v at most", len(c.clients), c.length, done, c.lag.Round(time.Millisecond))
+	c.t.Logf("%d clients, %v, done to instances: %v; the test itself was late by %v at most",
+		len(c.clients), c.length, done, c.lag.Round(time.Millisecond))
 	log := c.accessLog()
 	for _, mode := range chaosModes {
 		c.judgeMode(mode, log)

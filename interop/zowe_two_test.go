@@ -53,7 +53,8 @@ dataDir: data
 				s.ask("hello world!", "HELLO WORLD!")
 				s.ask("and again", "AND AGAIN")
 			}
-			waitFor(t, "a new session at the second gateway", 20*time.Second, alive, func() error { // as Zowe's test: it may not know the other one yet
+			// As Zowe's test: it may not know the other one yet.
+			waitFor(t, "a new session at the second gateway", 20*time.Second, alive, func() error {
 				s := second.dialPlain(t, order+"/uppercase")
 				s.send("hello world 2!")
 				if text, err := s.read(); err != nil || text != "HELLO WORLD 2!" {
