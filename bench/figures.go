@@ -18,7 +18,7 @@ func figures() []figure {
 	cpu := func(s sample) float64 { return s.cpu() / s.Ops }
 	echoed := func(s sample) float64 { return s.Echoed }
 	return []figure{
-		{"idle ws session, bytes after one echo", "idle", "", echoed, 1500, 1000, 0},
+		{"idle ws session, failover auto, bytes after one echo", "idle", "", echoed, 2000, 1000, 0},
 		{"idle wss session, bytes after one echo", "idle-tls", "", echoed, 10_000, 6000, 0},
 		{"idle HTTP/1.1 connection, bytes after one GET", "idle-http", "", echoed, 2000, 2000, 0},
 		{"echo 128B x 64, CPU", "echo-64-128B", "nginx", cpu, 1.15, 1, 2},

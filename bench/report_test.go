@@ -104,7 +104,7 @@ func TestFigures(t *testing.T) {
 	b.hold(samples)
 	for _, want := range []string{
 		"| echo 16KiB x 64, CPU | best | 1.00 (0.90 to 1.10) | 1.00 | 0.85 | hold |",
-		"| idle ws session, bytes after one echo | - | 1200 | 1500 | 1000 | hold |",
+		"| idle ws session, failover auto, bytes after one echo | - | 1200 | 2000 | 1000 | hold |",
 		"| ws handshake, CPU | nginx | 1.25 | 1.15 | 0.90 | **no** |",
 		"| HTTP/1.1 keep-alive GET, CPU | haproxy | void | 1.10 | 0.80 | void |",
 	} {
