@@ -20,5 +20,6 @@ func unacked(fd int) int {
 // limitUnsent has the socket fd take no more while n bytes or more are not sent yet.
 func limitUnsent(fd, n int) {
 	most := int32(n) // without it the kernel keeps more, that is all
-	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, uintptr(unsafe.Pointer(&most)), unsafe.Sizeof(most), 0)
+	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT,
+		uintptr(unsafe.Pointer(&most)), unsafe.Sizeof(most), 0)
 }

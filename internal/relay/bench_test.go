@@ -12,7 +12,8 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
-// BenchmarkEcho is one round trip of 128 bytes, and of 16 and 64 KiB, through a session, beside a pair of io.Copy that knows nothing of frames.
+// BenchmarkEcho is one round trip of 128 bytes, and of 16 and 64 KiB, through a session, beside a pair of io.Copy that knows nothing
+// of frames.
 func BenchmarkEcho(b *testing.B) {
 	b.Run("relay", func(b *testing.B) {
 		r := newRig(b, rigOptions{})
@@ -164,7 +165,8 @@ func BenchmarkTurns(b *testing.B) {
 				payload := make([]byte, size)
 				client := &pad{frame: websocket.AppendFrame(nil, websocket.OpBinary, true, &[4]byte{}, payload)}
 				up := &pad{frame: websocket.AppendFrame(nil, websocket.OpBinary, true, nil, payload)}
-				relay.Start(l, relay.Side{Stream: client}, relay.Side{Stream: up}, &relay.Policy{Hold: hold}, &owner{t: b, done: make(chan relay.Result, 1)})
+				o := &owner{t: b, done: make(chan relay.Result, 1)}
+				relay.Start(l, relay.Side{Stream: client}, relay.Side{Stream: up}, &relay.Policy{Hold: hold}, o)
 				done := make(chan struct{})
 				b.ReportAllocs()
 				for b.Loop() {

@@ -275,7 +275,8 @@ func (l *link) record(p []byte, own, parked bool) {
 		return
 	}
 	k.add(p)
-	l.medium = !pinned && len(p) > smallKeep && len(p) <= mediumBuffer-websocket.MaxHeld && l.s.client.plain()
+	const most = mediumBuffer - websocket.MaxHeld
+	l.medium = !pinned && len(p) > smallKeep && len(p) <= most && l.s.client.plain()
 }
 
 // makeRoom sees to it that the window has room for n bytes more, whose marks it has already. It reports whether they are to be
