@@ -210,10 +210,11 @@ func (q *search) turn(r loop.Runner) (pause time.Duration, again, dialled bool) 
 		return min(backoff(q.pauses), max(time.Until(q.until), time.Millisecond)), true, false
 	}
 	q.mover.asks(ep)
+	began := time.Now()
 	up, err := q.attempt(r, ep)
 	q.mover.heard(ep, err)
 	if !q.over() && time.Now().Before(q.until) {
-		noteMove(ep, err)
+		noteMove(ep, time.Since(began), err)
 	}
 	if err == nil {
 		if !q.resume(r, ep, up) {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -44,10 +45,14 @@ func noteHandshake(ep *upstream.Endpoint, began time.Time, err error) {
 }
 
 // noteMove notes how an attempt to move a session to ep ended. What refuses the session has answered.
-func noteMove(ep *upstream.Endpoint, err error) {
+func noteMove(ep *upstream.Endpoint, took time.Duration, err error) {
 	var refused *refusal
-	if errors.As(err, &refused) {
+	var late net.Error
+	switch {
+	case errors.As(err, &refused):
 		err = nil
+	case errors.As(err, &late) && late.Timeout() && took < slowAnswer: // of the time for all attempts there was little left
+		return
 	}
 	noteHandshake(ep, time.Time{}, err)
 }

@@ -211,10 +211,24 @@ func TestZoweRetries(t *testing.T) {
 		method, id    string
 		calls, status int
 	}{
-		{"GET", "one", 6, 503}, {"GET", "two", 6, 503}, {"POST", "one", 1, 503}, {"PUT", "one", 1, 503},
-		{"GET", "all", 6, 503}, {"POST", "all", 6, 503}, {"DELETE", "all", 6, 503}, {"GET", "denied", 1, 401}, {"POST", "denied", 1, 401},
-		{"GET", "off", 1, 503}, {"GET", "codes", 3, 502}, {"PUT", "codes", 3, 502}, {"POST", "codes", 1, 502}, {"POST", "codesall", 3, 502},
-		{"GET", "breaks", 4, 502}, {"POST", "breaks", 1, 502}, {"POST", "breaksall", 4, 502}, {"POST", "zowebreaks", 1, 502},
+		{"GET", "one", 6, 503},
+		{"GET", "two", 6, 503},
+		{"POST", "one", 1, 503},
+		{"PUT", "one", 1, 503},
+		{"GET", "all", 6, 503},
+		{"POST", "all", 6, 503},
+		{"DELETE", "all", 6, 503},
+		{"GET", "denied", 1, 401},
+		{"POST", "denied", 1, 401},
+		{"GET", "off", 1, 503},
+		{"GET", "codes", 3, 502},
+		{"PUT", "codes", 3, 502},
+		{"POST", "codes", 1, 502},
+		{"POST", "codesall", 3, 502},
+		{"GET", "breaks", 4, 502},
+		{"POST", "breaks", 1, 502},
+		{"POST", "breaksall", 4, 502},
+		{"POST", "zowebreaks", 1, 502},
 	} {
 		for _, chunked := range []bool{false, true} {
 			n.Store(0)

@@ -89,7 +89,7 @@ var fields = append([]field{
 	codes("retries.codes", func(p *Policy) *[]int { return &p.Retries.Codes }),
 	attempts("retries.attempts", func(p *Policy) *Attempts { return &p.Retries.Attempts }),
 	backoff("retries.backoff", func(p *Policy) *time.Duration { return &p.Retries.Backoff }),
-	text("retries.methods", func(p *Policy) *RetryMethods { return &p.Retries.Methods }, nil),
+	text("retries.methods", func(p *Policy) *RetryMethods { return &p.Retries.Methods }, prefer(RetryIdempotent)),
 }, healthFields()...)
 
 // maxFailoverBuffer bounds what one session may keep for a move, in bytes: registered metadata may ask for it.

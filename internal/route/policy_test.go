@@ -252,6 +252,12 @@ func TestRegisterMayTightenOnly(t *testing.T) {
 		{"websocket.allowedOrigins", "*", "*", "*", false},
 		{"websocket.allowedOrigins", "https://a.test", "", "https://a.test", false},
 		{"websocket.allowedOrigins", "", "*", "*", false},
+		{"retries.attempts", "2", "100", "2", true},
+		{"retries.attempts", "2", "off", "off", false},
+		{"retries.attempts", "off", "5", "off", true},
+		{"retries.attempts", "", "5", "5", false},
+		{"retries.methods", "idempotent", "all", "idempotent", true},
+		{"retries.methods", "", "all", "all", false},
 		{"loadBalancing", "random", "round-robin", "round-robin", false}, // not guarded
 		{"websocket.connectFailure", "status", "close", "close", false},  // not guarded
 	}

@@ -89,7 +89,8 @@ func (v Attempts) MarshalText() ([]byte, error) {
 }
 
 func attempts(name string, at func(*Policy) *Attempts) field {
-	return newField(name, at, func(value string) (v Attempts, err error) { return v, v.UnmarshalText([]byte(value)) }, nil)
+	return newField(name, at, func(value string) (v Attempts, err error) { return v, v.UnmarshalText([]byte(value)) },
+		func(a, b Attempts) Attempts { return min(a, b) }) // never is the least
 }
 
 func backoff(name string, at func(*Policy) *time.Duration) field {
