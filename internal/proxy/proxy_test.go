@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -31,17 +32,36 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/websocket"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// The whole suite runs over goroutine pumps, too.
-func TestOverPumps(t *testing.T) {
-	if os.Getenv("FAIRLEAD_ENGINE") != "" || runtime.GOOS != "linux" || testing.Short() {
-		t.Skip("one engine only")
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if !oneEngine() && flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.bench").Value.String() == "" {
+		go overPumps() // beside the others: these tests wait more than they work
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.timeout=2m")
+	goleak.VerifyTestMain(m)
+}
+
+func oneEngine() bool {
+	return os.Getenv("FAIRLEAD_ENGINE") != "" || runtime.GOOS != "linux" || testing.Short()
+}
+
+// overPumps runs the whole suite over goroutine pumps.
+var overPumps = sync.OnceValue(func() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.timeout=170s")
 	cmd.Env = append(os.Environ(), "FAIRLEAD_ENGINE=pump")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
+})
+
+func TestOverPumps(t *testing.T) {
+	if oneEngine() {
+		t.Skip("one engine only")
+	}
+	if err := overPumps(); err != nil {
+		t.Fatal(err)
 	}
 }
 
