@@ -57,26 +57,9 @@ func (r *Registry) register(in *Instance, by caller) error {
 	if !by.renewed.IsZero() {
 		l.renewed, l.since = by.renewed, by.since
 	}
-	var before *Instance
+	before := old.instance()
 	if old != nil {
-		before = old.inst
-		if undated {
-			in.LastDirty = max(in.LastDirty, before.LastDirty+1)
-		}
-		l.override = old.override
-		l.direct, l.since = l.direct || old.direct, old.since
-		if l.renewed.Before(old.renewed) {
-			l.renewed = old.renewed
-		}
-		if by.replica && before.LastDirty <= in.LastDirty {
-			l.override = "" // a peer says all that it knows
-		}
-		if before.LastDirty > in.LastDirty { // what is known is newer: keep it, and renew its lease
-			stored := *before
-			in, l.inst, l.weight = &stored, &stored, old.weight
-		}
-		in.Lease.ServiceUp = before.Lease.ServiceUp
-		in.Order, in.UpOrder = before.Order, before.UpOrder
+		in = l.follow(old, undated, by.replica)
 	} else {
 		r.order++
 		in.Order = r.order
@@ -108,6 +91,38 @@ func (r *Registry) register(in *Instance, by caller) error {
 		r.log.Debug("instance registered again", "service", in.ServiceID(), "instance", in.ID)
 	}
 	return nil
+}
+
+// instance is what the lease is for; nil: there is no lease.
+func (l *lease) instance() *Instance {
+	if l == nil {
+		return nil
+	}
+	return l.inst
+}
+
+// follow takes over what holds on from the lease before it, and returns the instance that l is for now: the stored one if that is newer.
+// undated: l's own is new now, whatever is stored. replica: a peer has said it.
+func (l *lease) follow(old *lease, undated, replica bool) *Instance {
+	in, before := l.inst, old.inst
+	if undated {
+		in.LastDirty = max(in.LastDirty, before.LastDirty+1)
+	}
+	l.override = old.override
+	l.direct, l.since = l.direct || old.direct, old.since
+	if l.renewed.Before(old.renewed) {
+		l.renewed = old.renewed
+	}
+	if replica && before.LastDirty <= in.LastDirty {
+		l.override = "" // a peer says all that it knows
+	}
+	if before.LastDirty > in.LastDirty { // what is known is newer: keep it, and renew its lease
+		stored := *before
+		in, l.inst, l.weight = &stored, &stored, old.weight
+	}
+	in.Lease.ServiceUp = before.Lease.ServiceUp
+	in.Order, in.UpOrder = before.Order, before.UpOrder
+	return in
 }
 
 // defaults fills in what an instance did not say, within bounds.
