@@ -13,8 +13,7 @@ import (
 func (s *server) restart(links ...*link) *server {
 	s.t.Helper()
 	path := filepath.Join(s.t.TempDir(), "registry.snapshot")
-	s.saved.path = path
-	if err := s.saved.write(s.Registry); err != nil {
+	if err := (&snapshot{path: path}).write(s.Registry); err != nil {
 		s.t.Fatal(err)
 	}
 	next := NewRegistry(s.cfg, quiet())
