@@ -29,7 +29,9 @@ func isZowes(path string) bool {
 func (s *Server) serveAdmin(x *exchange) {
 	x.record.Route = "application"
 	defer func() {
-		x.record.BytesIn, x.record.BytesOut = x.body.Count(), x.Sent()
+		if !x.taken {
+			x.record.BytesIn, x.record.BytesOut = x.body.Count(), x.Sent()
+		}
 		s.log(x)
 	}()
 	if s.refuseForeign(x) {

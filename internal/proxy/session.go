@@ -128,12 +128,14 @@ func (x *exchange) sessionLoop(e *loop.Engine) *loop.Loop {
 	return e.Loop()
 }
 
-// takeOver takes the client's connection out of the HTTP engine, with what the client has sent
-// behind its request.
+// takeOver takes the client's connection out of the HTTP engine, with what the client has sent behind its request. What is
+// left of x are its strings and its record: the HTTP engine's part serves another client from here on.
 func (x *exchange) takeOver() (client net.Conn, head []byte) {
 	x.taken = true
 	x.conn.state.Store(connEnded)
-	return x.h1.TakeOver()
+	h := x.h1
+	x.client, x.body, x.request, x.h1 = nil, nil, nil, nil
+	return h.TakeOver()
 }
 
 // keep sees to it that the session can go on at another endpoint, where its route says so, and returns what becomes of it.
