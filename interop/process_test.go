@@ -6,13 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -220,19 +223,30 @@ func (o *transcript) tail(lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// freePorts finds n ports of the loopback that nobody listens on.
+// lastPort is the port that freePorts has tried last. The system gives those above 32767 to connections, which could take one
+// from the process that is to listen on it.
+var lastPort atomic.Uint32
+
+const portsFrom, portsTo = 21000, 28000 // between those that the manifests name
+
+// freePorts finds n ports of the loopback that nobody listens on. None is found twice.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
-	ports := make([]string, n)
-	for i := range ports {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+	lastPort.CompareAndSwap(0, rand.Uint32N(portsTo-portsFrom)+1)
+	var ports []string
+	for range portsTo - portsFrom {
+		port := strconv.Itoa(portsFrom + int(lastPort.Add(1)%(portsTo-portsFrom)))
+		ln, err := net.Listen("tcp", ":"+port)
 		if err != nil {
-			t.Fatal(err)
+			continue // somebody has it
 		}
-		defer ln.Close()
-		_, ports[i], _ = net.SplitHostPort(ln.Addr().String())
+		ln.Close()
+		if ports = append(ports, port); len(ports) == n {
+			return ports
+		}
 	}
-	return ports
+	t.Fatalf("no %d free ports from %d to %d", n, portsFrom, portsTo)
+	return nil
 }
 
 // fill writes the file from to the file to, with each ${NAME} replaced by values[NAME].

@@ -20,3 +20,19 @@ func TestMaxAgeSpread(t *testing.T) {
 		t.Errorf("%d different hours of 100", len(seen))
 	}
 }
+
+// However short MaxAge is and whenever in a unit of its clock a session begins, it lasts nine tenths of MaxAge and no longer than that.
+func TestMaxAgeOfShortSession(t *testing.T) {
+	for _, limit := range []time.Duration{200 * time.Millisecond, 500 * time.Millisecond, time.Minute} {
+		for began := time.Hour; began < time.Hour+100*begunUnit; began += begunUnit / 7 {
+			s := &Session{policy: &Policy{MaxAge: limit}, begun: uint32(began / begunUnit)}
+			end := began.Truncate(begunUnit) + s.maxAge()
+			if s.age(end) < s.maxAge() || s.age(end-1) >= s.maxAge() {
+				t.Fatalf("begun at %v: its age at %v is %v, want %v", began, end, s.age(end), s.maxAge())
+			}
+			if lasted := end - began; lasted < limit*9/10 || lasted > limit {
+				t.Fatalf("begun at %v: it lasts %v of %v", began, lasted, limit)
+			}
+		}
+	}
+}

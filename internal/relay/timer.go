@@ -54,11 +54,12 @@ func (s *Session) watch(now time.Duration) {
 	}
 }
 
-// maxAge is MaxAge less up to a tenth of it, by when the session began: those that came in one wave do not go in one.
+// maxAge is MaxAge less up to a tenth of it, by when the session began: those that came in one wave do not go in one. age may
+// be begunUnit too much, which is part of that tenth.
 func (s *Session) maxAge() time.Duration {
 	const golden = 2654435769 // 2^32 by the golden ratio: neighbours are far apart
 	early := uint64(s.begun*golden) >> 16
-	return s.policy.MaxAge - s.policy.MaxAge/10>>16*time.Duration(early)
+	return s.policy.MaxAge - max(s.policy.MaxAge/10-begunUnit, 0)>>16*time.Duration(early)
 }
 
 // stuck reports whether x has taken nothing for too long.
