@@ -14,7 +14,7 @@ SOAK ?= 10m
 CHAOS ?= 2m
 CHAOS_SESSIONS ?= 2000
 
-.PHONY: help build demo generate test lint bench interop http gateway conformance schema zowe chaos soak fuzz
+.PHONY: help tools build demo generate test lint bench interop http gateway conformance schema zowe chaos soak fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,9 @@ generate: $(CONTROLLER_GEN) ## config/crd and the deep copies of api, from the t
 	$(CONTROLLER_GEN) object crd paths=./api/... output:crd:dir=config/crd
 
 $(CONTROLLER_GEN): tools/controller-gen/go.mod tools/controller-gen/go.sum
-	$(GO) -C tools/controller-gen build -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+	tools/again $(GO) -C tools/controller-gen build -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen
+
+tools: $(CONTROLLER_GEN) $(LINT) $(H2SPEC) ## what the other targets build before they need it
 
 test: ## every test in Go, with the race detector where there is a C compiler
 	@if command -v "$$($(GO) env CC)" >/dev/null; then race=-race; else \
@@ -40,7 +42,7 @@ lint: $(LINT) ## formatting and the linters of .golangci.yml
 	$(LINT) run ./...
 
 $(LINT):
-	GOBIN=$(CURDIR)/$(@D) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	GOBIN=$(CURDIR)/$(@D) tools/again $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 
 bench: build ## the numbers of bench/README.md, beside nginx and HAProxy
 	bench/run
@@ -56,7 +58,7 @@ gateway: build ## the built gateway with manifests: each feature of the Gateway 
 	$(INTEROP) -timeout 3m -run '^TestGateway' ./interop/
 
 $(H2SPEC): interop/h2spec/go.mod interop/h2spec/go.sum
-	$(GO) -C interop/h2spec build -o $(CURDIR)/$@ github.com/summerwind/h2spec/cmd/h2spec
+	tools/again $(GO) -C interop/h2spec build -o $(CURDIR)/$@ github.com/summerwind/h2spec/cmd/h2spec
 
 conformance: zowe ## what others hold gateways to: Zowe's cases, and the Gateway API's suite (ARGS: its arguments)
 	conformance/run $(ARGS)
