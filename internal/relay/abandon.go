@@ -135,6 +135,10 @@ func (s *Session) late() {
 	case stepPlanned, stepGone:
 		s.giveUp(m.verdict)
 	case stepDead, stepLeaving:
+		if s.up.has(flagReadable|flagEarly) && (m.step == stepDead || s.now() < m.last) { // it has come, but the client is slow
+			m.deadline = s.now() + s.policy.closeTimeout()
+			return
+		}
 		s.ended(&s.up, true, "")
 	}
 }

@@ -176,13 +176,16 @@ func (s *Session) ended(x *side, lost bool, why string) {
 // clientEnded tells the upstream that its client is gone. half: by FIN alone, so it may still be reading.
 func (s *Session) clientEnded(half bool, why string) {
 	c, u := &s.client, &s.up
+	if why == "" {
+		why = CauseClientLost
+	}
 	switch {
 	case u.has(flagGone) && s.phase == open: // in the middle of a move
 		if half {
 			s.blame(Client, CauseClientFIN)
 			c.set(flagShut | flagWantFIN)
 		} else {
-			s.blame(Client, CauseClientLost)
+			s.blame(Client, why)
 		}
 	case u.has(flagGone):
 	case u.has(flagEOF): // it went first; its own Close may still be unanswered
@@ -200,9 +203,6 @@ func (s *Session) clientEnded(half bool, why string) {
 			u.set(flagWantFIN)
 		}
 	default:
-		if why == "" {
-			why = CauseClientLost
-		}
 		s.blame(Client, why)
 		s.say(u, websocket.GoingAway, "client gone")
 		u.set(flagWantFIN)

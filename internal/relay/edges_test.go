@@ -127,6 +127,42 @@ func TestEdges(t *testing.T) {
 			w.asked(1, true)
 			w.goesOn(0)
 		}},
+		{"dead: within a message of the upstream", two, func(w *world) {
+			w.do(func() { w.say(w.ends[0]); w.up.take(1 << 20) })
+			w.do(func() { w.up.say(websocket.OpText, false, "a1"+strings.Repeat(".", 300)); w.up.answered = 1; w.up.send(1 << 20) })
+			w.up.wire.broken = true
+			w.do(func() { w.say(1 << 20) })
+			w.do(func() {
+				w.up.say(websocket.OpContinuation, true, "!")
+				w.up.send(1 << 20)
+				w.up.wire.end, w.up.dead = errReset, true
+				w.up.wire.tell()
+			})
+			w.asked(1, true)
+			w.goesOn(0)
+		}},
+		{"dead: the client is slow", two, func(w *world) {
+			w.do(func() { w.client.room = 10; w.say(w.ends[0]); w.up.take(1 << 20) })
+			w.do(func() { w.up.say(websocket.OpText, true, "a1"+strings.Repeat(".", 200<<10)); w.up.answered = 1; w.up.send(1 << 20) })
+			w.up.wire.broken = true
+			w.do(func() { w.say(1 << 20) })
+			w.do(func() { w.up.wire.end, w.up.dead = errReset, true; w.up.wire.tell() })
+			for range 30 { // longer than CloseTimeout, but each time it takes something
+				time.Sleep(200 * time.Millisecond)
+				w.do(func() { w.client.room = 1 << 10; w.client.tell() })
+			}
+			w.asked(0, false)
+			w.goesOn(0)
+		}},
+		{"leaving: the client is slow", one, func(w *world) {
+			old, _ := w.leaving()
+			w.do(func() { w.client.room = 10; old.say(websocket.OpText, true, "a1"+strings.Repeat(".", 200<<10)); old.answered = 1; old.send(1 << 20) })
+			for range 30 {
+				time.Sleep(200 * time.Millisecond)
+				w.do(func() { w.client.room = 1 << 10; w.client.tell() })
+			}
+			w.goesOn(0)
+		}},
 		{"planned: upstream lost", one, func(w *world) {
 			w.pass()
 			w.s.Detach("drain")
@@ -282,4 +318,37 @@ func TestEdges(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A client that says more than may wait for another upstream is not read meanwhile, so its Pong cannot come.
+func TestPongBehindWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &relay.Policy{Hold: 256, Ping: time.Second, Pong: 2 * time.Second, CloseTimeout: time.Second}
+		w := newWorld(t, p, fromClient("m1", "m2"+strings.Repeat(filler(2), 300)), 1<<20, true)
+		w.do(func() { w.say(w.ends[0]) })
+		w.serve(w.up)
+		w.do(func() { w.up.die(true) })
+		w.do(func() { w.say(300) }) // a part of the next one, and more than may wait
+		w.asked(1, true)
+		time.Sleep(8 * time.Second)
+		w.asked(1, true)
+		w.do(func() { w.resume() })
+		w.goesOn(0)
+		w.end()
+	})
+}
+
+// One that is read, and owes a Pong, is lost; so says the cause.
+func TestPongMissingMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &relay.Policy{Hold: 256, Ping: time.Second, Pong: 2 * time.Second}, fromClient("m1"), 1<<20, true)
+		w.pass()
+		w.do(func() { w.up.die(true) })
+		w.asked(1, true)
+		time.Sleep(8 * time.Second)
+		w.asked(1, false)
+		if w.result == nil || w.result.By != relay.Client || w.result.Cause != relay.CausePong {
+			t.Errorf("result %+v", w.result)
+		}
+	})
 }

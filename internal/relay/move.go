@@ -29,6 +29,7 @@ type move struct {
 	asked    bool // the owner knows of it
 	why      string
 	deadline time.Duration // of step; 0: none
+	last     time.Duration // of stepLeaving: the old one is not waited for longer, however slow the client is
 	verdict  Verdict
 	code     websocket.Code // with which the upstream closed
 	reason   string
@@ -39,10 +40,12 @@ type move struct {
 }
 
 // movable reports whether the session could go on with another upstream if it lost this one now.
-func (s *Session) movable() bool {
+func (s *Session) movable() bool { return s.up.has(flagHold) && s.movableThen() }
+
+// movableThen reports whether it will be movable once the upstream stands between two messages.
+func (s *Session) movableThen() bool {
 	l := s.link
-	return l != nil && !l.fixed && s.phase == open && l.skip == 0 && s.client.has(flagHold) && s.up.has(flagHold) &&
-		!s.client.has(flagEOF|flagDead)
+	return l != nil && !l.fixed && s.phase == open && l.skip == 0 && s.client.has(flagHold) && !s.client.has(flagEOF|flagDead)
 }
 
 // park has client messages wait from now on.
@@ -141,7 +144,7 @@ func (s *Session) endedMovable(x *side, failed bool, why string) (goesOn bool, v
 // the upstream has sent is read first.
 func (s *Session) dies(rest int) bool {
 	l, u := s.link, &s.up
-	if u.has(flagEOF) || !s.movable() {
+	if u.has(flagEOF) || !s.movableThen() {
 		return false
 	}
 	m := l.move
@@ -226,7 +229,7 @@ func (s *Session) Resume(up Side, epoch uint32) bool {
 		l.park(m)
 		m.step, m.deadline = stepSettling, s.now()+settleTime
 		if s.up.has(flagDead) {
-			m.step, m.deadline = stepLeaving, s.now()+s.policy.closeTimeout()
+			s.leaving(m)
 		}
 		s.stale = true
 	default:
@@ -286,11 +289,17 @@ func (s *Session) plan(movable bool) {
 	}
 }
 
+// leaving bounds the wait for what the old upstream still says.
+func (s *Session) leaving(m *move) {
+	m.step, m.deadline = stepLeaving, s.now()+s.policy.closeTimeout()
+	m.last = s.now() + max(s.policy.closeTimeout(), s.policy.stall())
+	s.stale = true
+}
+
 // tellOld tells the old upstream that the session leaves it.
 func (s *Session) tellOld() {
 	u, m := &s.up, s.link.move
-	m.step, m.deadline = stepLeaving, s.now()+s.policy.closeTimeout()
-	s.stale = true
+	s.leaving(m)
 	var buf [websocket.MaxHeld]byte
 	bye := websocket.AppendClose(buf[:0], u.mask(), websocket.GoingAway, movedReason)
 	m.farewell = len(bye)

@@ -76,12 +76,12 @@ func (x *side) stuck(now time.Duration) bool {
 }
 
 // silent reports whether x owes a Pong and has sent nothing at all for too long. While x is not read, because its peer
-// takes nothing, it cannot be judged.
+// takes nothing or as much waits for another upstream as may, it cannot be judged.
 func (x *side) silent(now time.Duration) bool {
 	if !x.has(flagPinging | flagOwing) {
 		return false
 	}
-	if x.peer().full() {
+	if x.peer().full() || x.room(1) == 0 {
 		x.cold().pingAt = now
 		return false
 	}
