@@ -70,13 +70,23 @@ func (s *Server) EndpointUnhealthy(e *upstream.Endpoint) {
 // sessions follow websocket.drain, those that would wait are moved. It returns how many sessions are at e.
 func (s *Server) DrainEndpoint(e *upstream.Endpoint) int {
 	e.Drain(true)
-	s.depart(e, causeDrain, e.Leaving, func(p *sessionPolicy) route.Wait {
-		if p.moving.Drain == route.CloseAll {
-			return route.CloseAll
-		}
-		return route.MoveAway
-	})
+	s.depart(e, causeDrain, e.Leaving, func(p *sessionPolicy) route.Wait { return p.drainOf(e) })
 	return len(s.Sessions.on(e))
+}
+
+// drainOf is what the sessions of e do when that leaves.
+func (p *sessionPolicy) drainOf(e *upstream.Endpoint) route.Wait {
+	if e.Drained() && p.moving.Drain != route.CloseAll {
+		return route.MoveAway
+	}
+	return p.moving.Drain
+}
+
+// heed has a session do as the others of its endpoint have been told, if that began to leave while this one was opened or moved.
+func (ss *Session) heed(r *relay.Session) {
+	if e := ss.endpoint.Load(); e.Leaving() && ss.policy.drainOf(e) != route.WaitForEnd {
+		r.Detach(causeDrain)
+	}
 }
 
 // depart has the sessions of e leave it for cause, each kind within its window, as long as still holds.

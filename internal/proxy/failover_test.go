@@ -136,15 +136,17 @@ func TestCompressionOfMovable(t *testing.T) {
 	}
 }
 
+// restarting is an instance that answers with a Close.
+func restarting(code ws.StatusCode) func(ctx context.Context, c *ws.Conn) {
+	return func(ctx context.Context, c *ws.Conn) {
+		_, _, _ = c.Read(ctx)
+		_ = c.Close(code, "back soon")
+	}
+}
+
 // Where no instance takes the session over, the client is told so: 1012, or what the instance itself said, or 1011 where sessions do
 // not move at all.
 func TestNobodyTakesOver(t *testing.T) {
-	restarting := func(code ws.StatusCode) func(ctx context.Context, c *ws.Conn) {
-		return func(ctx context.Context, c *ws.Conn) {
-			_, _, _ = c.Read(ctx)
-			_ = c.Close(code, "back soon")
-		}
-	}
 	for name, c := range map[string]struct {
 		policy func(*route.Policy)
 		path   string

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/accesslog"
@@ -141,15 +142,16 @@ func (ss *Session) Moved(r *relay.Session, epoch uint32, ok bool) {
 		r.Stats(&st)
 		m.at, m.messages = time.Now(), st.MessagesOut
 		ss.endpoint.Swap(next).Release()
-		q.mover.count(r, m.messages)
+		q.mover.fare(r, m.messages)
 	case next != nil:
 		next.Release()
 	}
 	q.leash.end(nil)
-	if !ok {
-		q.mover.failed(q)
+	if !ok && q.none.Load() {
 		ss.places.tally.unmoved.Add(1)
 	}
+	q.mover.finish(q, ok)
+	ss.heed(r)
 }
 
 // leftBadly tells whether the session ended as one does whose service does not take sessions over: with a Close that blames the
@@ -174,7 +176,12 @@ type search struct {
 	until   time.Time // the end of failoverTimeout; zero: it had no turn yet
 	tried   []*upstream.Endpoint
 	pauses  int
-	leash   leash // ends with the search
+	none    atomic.Bool // it has found none
+	ends    atomic.Bool // and its session ends
+	leash   leash       // ends with the search
+
+	// Guarded by the mover's lock.
+	added, finished bool
 }
 
 // A refusal is an endpoint's word that the session is not to be taken over, there or anywhere.
@@ -243,6 +250,8 @@ func (q *search) turn(r loop.Runner) (pause time.Duration, again, dialled bool) 
 // giveUp ends the search. An endpoint that was to be left, and is not any more, keeps its session.
 func (q *search) giveUp(v relay.Verdict) {
 	v.Stay = q.verdict.Stay || q.planned && !q.lost.Leaving() && q.lost.Healthy()
+	q.none.Store(true)
+	q.ends.Store(!v.Stay)
 	q.relay.GiveUp(q.epoch, v)
 }
 

@@ -34,7 +34,7 @@ type mover struct {
 	hurried  []*search  // first, those whose clients wait
 	waiting  []*search
 	turns    int       // that are being taken
-	searches int       // that are not over
+	searches int       // whose sessions have not been told how they ended
 	due      time.Time // when the next turn is, by the rate
 	timer    *time.Timer
 	paused   map[*search]*time.Timer
@@ -75,7 +75,7 @@ func (s *Server) sweepMovers() {
 		if !m.mu.TryLock() { // it has something to do; and it may be waiting for the server's lock, see launch
 			continue
 		}
-		if m.searches == 0 && m.bad == 0 && time.Now().After(m.until) && time.Since(m.since) > max(goodAfter, shyTime) {
+		if m.searches+m.turns == 0 && m.bad == 0 && time.Now().After(m.until) && time.Since(m.since) > max(goodAfter, shyTime) {
 			delete(s.movers, name)
 		}
 		m.mu.Unlock()
@@ -86,12 +86,35 @@ func (s *Server) sweepMovers() {
 func (m *mover) add(q *search) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if q.finished {
+		return
+	}
 	if m.searches == 0 {
 		m.since, m.moved, m.lost = time.Now(), 0, 0
 	}
+	q.added = true
 	m.searches++
 	m.queue(q)
 	m.pump()
+}
+
+// finish is the end of a search, once its session knows. ok: it has moved.
+func (m *mover) finish(q *search, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	q.finished = true
+	switch {
+	case ok:
+		m.moved++
+	case q.ends.Load():
+		m.lost++
+	}
+	if !q.added {
+		return
+	}
+	if m.searches--; m.searches == 0 && m.moved+m.lost > 0 {
+		m.s.Log.Info("sessions moved", "service", m.service, "moved", m.moved, "lost", m.lost, "took", time.Since(m.since).Round(time.Millisecond))
+	}
 }
 
 // queue is called with the lock held, like pump.
@@ -114,7 +137,6 @@ func (m *mover) next() (q *search) {
 			if !q.over() {
 				return q
 			}
-			m.ended()
 		}
 	}
 	return nil
@@ -175,7 +197,6 @@ func (q *search) run(r loop.Runner) {
 	}
 	switch {
 	case !again:
-		m.ended()
 	case pause > 0:
 		if m.paused == nil {
 			m.paused = map[*search]*time.Timer{}
@@ -210,29 +231,14 @@ func (m *mover) wakeAll() {
 	m.pump()
 }
 
-// ended is the end of a search. With the lock held.
-func (m *mover) ended() {
-	if m.searches--; m.searches == 0 && m.moved+m.lost > 0 {
-		m.s.Log.Info("sessions moved", "service", m.service, "moved", m.moved, "lost", m.lost, "took", time.Since(m.since).Round(time.Millisecond))
-	}
-}
-
-// count notes a move.
-func (m *mover) count(r *relay.Session, messages int64) {
+// fare remembers a session that has moved.
+func (m *mover) fare(r *relay.Session, messages int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.moved++
 	if len(m.fresh) == remember {
 		m.fresh = m.fresh[:copy(m.fresh, m.fresh[1:])]
 	}
 	m.fresh = append(m.fresh, freshMove{r, messages})
-}
-
-// failed notes a search that found nothing.
-func (m *mover) failed(*search) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.lost++
 }
 
 // sentAway notes a session whose next endpoint closed it before it said anything. If that goes on, the service does not take sessions
@@ -327,7 +333,7 @@ func (s *Server) watchSuspect(e *upstream.Endpoint) {
 			q.mover.add(q)
 		}
 		for _, q := range end {
-			q.giveUp(q.verdict) // the client is told the 1001
+			q.relay.GiveUp(q.epoch, q.verdict) // the client is told the 1001
 		}
 		if len(left) == 0 {
 			return

@@ -83,12 +83,11 @@ func (s *Server) openSession(x *exchange, checked bool) {
 	l.Post(func() {                              // on the loop, so that the session is listed before its first byte moves
 		r := relay.Start(l, clientSide, upstreamSide, &ss.policy.relay, ss)
 		ss.relay.Store(r)
-		switch { // what comes to all sessions may have passed this one before it was listed
-		case s.stopping.Load():
+		// What comes to all sessions may have passed this one before it was listed.
+		if s.stopping.Load() {
 			r.Close(websocket.GoingAway, shutdownReason, causeShutdown)
-		case ss.endpoint.Load().Leaving() && ss.policy.moving.Drain != route.WaitForEnd:
-			r.Detach(causeDrain)
 		}
+		ss.heed(r)
 	})
 }
 

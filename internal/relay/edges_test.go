@@ -129,7 +129,11 @@ func TestEdges(t *testing.T) {
 		}},
 		{"dead: within a message of the upstream", two, func(w *world) {
 			w.do(func() { w.say(w.ends[0]); w.up.take(1 << 20) })
-			w.do(func() { w.up.say(websocket.OpText, false, "a1"+strings.Repeat(".", 300)); w.up.answered = 1; w.up.send(1 << 20) })
+			w.do(func() {
+				w.up.say(websocket.OpText, false, "a1"+strings.Repeat(".", 300))
+				w.up.answered = 1
+				w.up.send(1 << 20)
+			})
 			w.up.wire.broken = true
 			w.do(func() { w.say(1 << 20) })
 			w.do(func() {
@@ -143,7 +147,11 @@ func TestEdges(t *testing.T) {
 		}},
 		{"dead: the client is slow", two, func(w *world) {
 			w.do(func() { w.client.room = 10; w.say(w.ends[0]); w.up.take(1 << 20) })
-			w.do(func() { w.up.say(websocket.OpText, true, "a1"+strings.Repeat(".", 200<<10)); w.up.answered = 1; w.up.send(1 << 20) })
+			w.do(func() {
+				w.up.say(websocket.OpText, true, "a1"+strings.Repeat(".", 200<<10))
+				w.up.answered = 1
+				w.up.send(1 << 20)
+			})
 			w.up.wire.broken = true
 			w.do(func() { w.say(1 << 20) })
 			w.do(func() { w.up.wire.end, w.up.dead = errReset, true; w.up.wire.tell() })
@@ -156,7 +164,12 @@ func TestEdges(t *testing.T) {
 		}},
 		{"leaving: the client is slow", one, func(w *world) {
 			old, _ := w.leaving()
-			w.do(func() { w.client.room = 10; old.say(websocket.OpText, true, "a1"+strings.Repeat(".", 200<<10)); old.answered = 1; old.send(1 << 20) })
+			w.do(func() {
+				w.client.room = 10
+				old.say(websocket.OpText, true, "a1"+strings.Repeat(".", 200<<10))
+				old.answered = 1
+				old.send(1 << 20)
+			})
 			for range 30 {
 				time.Sleep(200 * time.Millisecond)
 				w.do(func() { w.client.room = 1 << 10; w.client.tell() })
