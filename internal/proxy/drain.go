@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/relay"
@@ -51,8 +50,7 @@ func (l *Sessions) Each(ctx context.Context, filter func(*Session) bool, window 
 
 // on returns the open sessions that are at e now.
 func (l *Sessions) on(e *upstream.Endpoint) []*Session {
-	all := l.snapshot(0)
-	return slices.DeleteFunc(all, func(ss *Session) bool { return ss.endpoint.Load() != e || ss.relay.Load() == nil })
+	return l.at(func(at *upstream.Endpoint) bool { return at == e })
 }
 
 // EndpointLeft has the sessions of e, which is leaving, follow websocket.drain, unless e comes back meanwhile. It does not wait.

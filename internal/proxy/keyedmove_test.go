@@ -132,7 +132,7 @@ func TestRebalanceWaitsForSlowStart(t *testing.T) {
 		g.listed(t, 4)
 		sv := g.pool.Service("svc", (&service{id: "svc", endpoints: []string{a.addr, b.addr}}).specs())
 		if slow == time.Hour {
-			if left := g.untilSettled(sv); left < 59*time.Minute || left > time.Hour {
+			if left := g.untilSettled(sv, 0); left < 59*time.Minute || left > time.Hour {
 				t.Errorf("it is left alone for %s", left)
 			}
 			continue

@@ -33,12 +33,15 @@ func well(ep *upstream.Endpoint, began time.Time) {
 
 var errNoPong = errors.New("websocket: " + relay.CausePong)
 
-// noteHandshake notes how a handshake with ep ended. An answer that refuses it is as good as one that agrees, if it is no 5xx.
+// noteHandshake notes how a handshake with ep ended. An answer that refuses it is judged as one to a request: of a 500 a client alone may
+// be the cause.
 func noteHandshake(ep *upstream.Endpoint, began time.Time, err error) {
 	var answered *answerError
 	switch {
-	case err == nil || errors.As(err, &answered) && answered.head != nil && answered.head.Status < http.StatusInternalServerError:
+	case err == nil:
 		well(ep, began)
+	case errors.As(err, &answered) && answered.head != nil:
+		noteStatus(ep, answered.head.Status, began, true)
 	case faulty(err):
 		ep.Failed(err)
 	}

@@ -148,6 +148,11 @@ func TestRebalance(t *testing.T) {
 			}
 			sv := g.pool.Service("svc", (&service{id: "svc", endpoints: []string{a.addr, b.addr, c.addr}}).specs())
 			if !auto {
+				g.mu.Lock()
+				if len(g.joined) > 0 {
+					t.Error("an instance that joins has sessions looked through, though no route asks for it")
+				}
+				g.mu.Unlock()
 				if n := g.Rebalance(sv); n != sessions*2/3 {
 					t.Errorf("%d sessions are to move, want %d", n, sessions*2/3)
 				}
@@ -202,6 +207,38 @@ func TestRebalanceByWeight(t *testing.T) {
 	if n := g.Rebalance(sv); n != 0 {
 		t.Errorf("%d more are to move", n)
 	}
+}
+
+// TestRebalanceThoughOneBeginsAgainAndAgain: an instance that flaps does not keep the others from being levelled.
+func TestRebalanceThoughOneBeginsAgainAndAgain(t *testing.T) {
+	a, b, c := startInstance(t, "a", ""), startInstance(t, "b", ""), startInstance(t, "c", "")
+	g := between(t, func(p *route.Policy) {
+		p.WebSocket.Rebalance, p.SlowStart.Window = route.RebalanceAuto, 100*time.Millisecond
+	}, a)
+	g.settling = time.Millisecond
+	for range 6 {
+		play(t, g, "/svc/ws/v1/room", nil)
+	}
+	sv := g.pool.Service("svc", (&service{id: "svc", endpoints: []string{a.addr, b.addr, c.addr}}).specs())
+	flapping := sv.Endpoints[2]
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	defer func() { close(stop); <-stopped }()
+	go func() {
+		defer close(stopped)
+		for {
+			flapping.Drain(true)
+			flapping.Drain(false)
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}()
+	eventually(t, "sessions that have left the first", func() bool {
+		first, others := sv.Endpoints[0].Sessions(), sv.Endpoints[1].Sessions()+flapping.Sessions()
+		return first <= 3 && first+others == 6
+	})
 }
 
 // An endpoint that is drained and comes back before its sessions have found another one keeps them.

@@ -38,6 +38,7 @@ func (s *Server) MoveSession(id string) error {
 const (
 	rebalanceRate = 100             // planned moves in a second
 	joinDelay     = 5 * time.Second // between an endpoint that joins and the rebalancing: others may join, too
+	maxSettling   = 2               // so many slow starts are waited for at most: an endpoint may begin again and again
 )
 
 // Rebalance moves sessions, without loss, from the endpoints of a service that have more than their share to those that have less, and
@@ -60,12 +61,13 @@ func (s *Server) EndpointJoined(e *upstream.Endpoint) {
 	if m := s.movers[e.Service()]; m != nil {
 		s.searching.Go(m.wakeAll) // its lock comes before the server's
 	}
-	if s.joined[e.Service()] {
+	if !s.levels || s.joined[e.Service()] {
 		return
 	}
 	s.joined[e.Service()] = true
 	s.working.Go(func() {
-		for wait := s.settling; wait > 0; wait = s.untilSettled(e.Newest()) {
+		began := time.Now()
+		for wait := s.settling; wait > 0; wait = s.untilSettled(e.Newest(), time.Since(began)) {
 			select {
 			case <-time.After(wait):
 			case <-s.living.Done():
@@ -79,17 +81,19 @@ func (s *Server) EndpointJoined(e *upstream.Endpoint) {
 	})
 }
 
-// untilSettled is how long the newest endpoint of a service is still left alone: where a route that rebalances has it start slowly, until
-// that is over.
-func (s *Server) untilSettled(service *upstream.Service) time.Duration {
-	var longest time.Duration
-	for _, ss := range s.Sessions.snapshot(0) {
-		if e := ss.endpoint.Load(); e == nil || ss.relay.Load() == nil || e.Service() != service.Name || ss.policy.moving.Rebalance != route.RebalanceAuto {
-			continue
-		}
-		longest = max(longest, ss.policy.choice.SlowStart.Window)
+// untilSettled is how long the newest endpoint of a service is still left alone, after they were for some time: where a route that
+// rebalances has it start slowly, until that is over.
+func (s *Server) untilSettled(service *upstream.Service, left time.Duration) time.Duration {
+	if levelOf(service).sessions == 0 {
+		return 0
 	}
-	return longest - service.Settled()
+	var longest time.Duration
+	for _, ss := range s.Sessions.at(func(e *upstream.Endpoint) bool { return e.Service() == service.Name }) {
+		if ss.policy.moving.Rebalance == route.RebalanceAuto {
+			longest = max(longest, ss.policy.choice.SlowStart.Window)
+		}
+	}
+	return min(longest-service.Settled(), maxSettling*longest-left)
 }
 
 // rebalance is Rebalance for the sessions that filter takes.
@@ -121,13 +125,14 @@ func (ss *Session) astray(service *upstream.Service, e *upstream.Endpoint) bool 
 // its share the youngest, because the oldest have most to lose.
 func (s *Server) aboveLevel(service *upstream.Service, filter func(*sessionPolicy) bool) (list []*Session) {
 	level := levelOf(service)
+	if level.sessions == 0 {
+		return nil
+	}
 	byEndpoint := map[*upstream.Endpoint][]*Session{}
-	for _, ss := range s.Sessions.snapshot(0) {
+	for _, ss := range s.Sessions.at(func(e *upstream.Endpoint) bool { return e.Service() == service.Name && e.Takes() }) {
 		e := ss.endpoint.Load()
-		if e == nil || ss.relay.Load() == nil || !slices.Contains(service.Endpoints, e) || !e.Takes() {
-			continue
-		}
 		switch {
+		case !e.Takes() || !slices.Contains(service.Endpoints, e):
 		case ss.policy.failover == route.FailoverOff || ss.bound || !filter(ss.policy):
 		case ss.key == 0:
 			byEndpoint[e] = append(byEndpoint[e], ss)

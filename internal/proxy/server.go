@@ -102,6 +102,7 @@ type Server struct {
 	movers   map[string]*mover
 	suspects map[*upstream.Endpoint][]*search
 	joined   map[string]bool          // services that are to be rebalanced soon
+	levels   bool                     // there has been a session of a route that rebalances by itself
 	feeds    map[*feed]struct{}       // of frames of sessions
 	open     map[*clientConn]struct{} // connections that carry no session
 	carried  map[*carriage]struct{}   // what some of these carry

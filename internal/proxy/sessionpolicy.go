@@ -56,6 +56,7 @@ func (s *Server) findPolicy(p *route.Policy, failover route.Failover) *sessionPo
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.levels = s.levels || v.moving.Rebalance == route.RebalanceAuto
 	shared := s.policies[v]
 	if shared == nil {
 		if len(s.policies) == maxPolicies {

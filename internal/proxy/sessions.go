@@ -211,6 +211,20 @@ func (l *Sessions) snapshot(after uint64) []*Session {
 	return all
 }
 
+// at returns the open sessions whose endpoint take takes, in the order of their opening. It sorts those alone: of 100,000 sessions few are
+// at one service.
+func (l *Sessions) at(take func(*upstream.Endpoint) bool) (some []*Session) {
+	l.mu.Lock()
+	for _, ss := range l.byID {
+		if e := ss.endpoint.Load(); e != nil && take(e) && ss.relay.Load() != nil {
+			some = append(some, ss)
+		}
+	}
+	l.mu.Unlock()
+	slices.SortFunc(some, func(a, b *Session) int { return cmp.Compare(a.seq, b.seq) })
+	return some
+}
+
 // List returns at most limit sessions that were opened after the one numbered after (0: from
 // the first), and whether there are more.
 func (l *Sessions) List(after uint64, limit int) (views []SessionView, more bool) {

@@ -61,8 +61,8 @@ type Probe struct {
 // request; open ones go on. They hold for a service, not for one of its routes. Never more than half of a service's endpoints are kept
 // away so.
 type Outliers struct {
-	// Failures in a row eject an endpoint, unless its siblings fail, too: refused, reset, timed out, TLS; 5xx to a handshake; 502, 503
-	// and 504 to a request; a Ping of the gateway without its Pong. A number, or off. Default 5.
+	// Failures in a row eject an endpoint, unless its siblings fail, too: refused, reset, timed out, TLS; 502, 503 and 504; a Ping of the
+	// gateway without its Pong. A number, or off. Default 5.
 	Failures Count `yaml:"failures"`
 
 	// Latency ejects an endpoint whose median time to the head of an answer is so many times that of its siblings: a number above 1,

@@ -56,9 +56,15 @@ var ErrNoEndpoint = errors.New("no endpoint available")
 var ErrNoHealthy = errors.New("no healthy endpoint")
 
 // unhealthyError is ErrNoHealthy with the number of those that may not be chosen, and of those of them that are ejected.
-type unhealthyError struct{ all, ejected int }
+type unhealthyError struct {
+	all, ejected int
+	named        bool // it is about the one that was asked for by its ID
+}
 
 func (n unhealthyError) Error() string {
+	if n.named {
+		return "the endpoint that was asked for is unhealthy"
+	}
 	how := "unhealthy"
 	switch {
 	case n.ejected == n.all:

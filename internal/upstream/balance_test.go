@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -245,6 +246,12 @@ func TestNoHealthy(t *testing.T) {
 		p.Service("svc", specs(3)[2:])
 		if _, err := s.Pick(Choice{Balance: balance}); err == nil || err.Error() != "the only endpoint is unhealthy" {
 			t.Errorf("%s, two are leaving: %v", balance, err)
+		}
+		if _, err := s.PickNamed(s.Endpoints[2].ID); !errors.Is(err, ErrNoHealthy) || !strings.Contains(err.Error(), "asked for is unhealthy") {
+			t.Errorf("by its name: %v", err)
+		}
+		if _, err := s.PickNamed(s.Endpoints[0].ID); !errors.Is(err, ErrNoEndpoint) {
+			t.Errorf("one that is leaving, by its name: %v", err)
 		}
 		if s.Endpoints[0].Sessions() != 0 {
 			t.Error("a session was counted on an unhealthy endpoint")

@@ -1,6 +1,9 @@
 package upstream
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // A Key is what is left of a text by which endpoints are chosen: equal texts have equal keys, in every gateway. It is small, because
 // sessions keep it. 0 is none.
@@ -67,26 +70,28 @@ func Score(mix uint64, weight float64) float64 {
 	return -weight / math.Log(u)
 }
 
-// PickNamed is Pick of the endpoint with that ID alone. Without one that may be chosen the error is ErrNoEndpoint.
+// PickNamed is the endpoint with that ID and no other, also while it is ejected: whoever names it does not want another's answer. The
+// error is ErrNoEndpoint, or ErrNoHealthy where it is Unhealthy.
 func (s *Service) PickNamed(id string, exclude ...*Endpoint) (*Endpoint, error) {
-	l := look{exclude: exclude, spares: true}
-	if e := s.named(id, &l); e != nil {
+	e := s.named(id, exclude)
+	if e != nil && e.Healthy() {
 		return e, nil
 	}
 	if newest := s.state.newest.Load(); newest != s {
 		return newest.PickNamed(id, exclude...)
 	}
-	if l.panics = s.panics(); l.panics {
-		if e := s.named(id, &l); e != nil {
-			return e, nil
-		}
+	switch {
+	case e == nil:
+		return nil, ErrNoEndpoint
+	case s.panics():
+		return e, nil
 	}
-	return nil, ErrNoEndpoint
+	return nil, unhealthyError{named: true}
 }
 
-func (s *Service) named(id string, l *look) *Endpoint {
+func (s *Service) named(id string, exclude []*Endpoint) *Endpoint {
 	for _, e := range s.Endpoints {
-		if e.ID == id && l.share(e) > 0 {
+		if e.ID == id && !e.Leaving() && !slices.Contains(exclude, e) {
 			return e
 		}
 	}

@@ -84,8 +84,8 @@ func TestFailuresEject(t *testing.T) {
 		if e, err := x.PickBy(KeyOf("key")); err != nil || e != b {
 			t.Errorf("by key: %v, %v", e, err)
 		}
-		if _, err := x.PickNamed(a.ID); !errors.Is(err, ErrNoEndpoint) {
-			t.Errorf("by name: %v, want ErrNoEndpoint", err)
+		if e, err := x.PickNamed(a.ID); err != nil || e != a {
+			t.Errorf("by name: %v, %v, want the ejected one: no other has been asked for", e, err)
 		}
 		j := a.Ejection()
 		if !j.Ejected || j.Until.Sub(j.Since) != 10*time.Second || j.Times != 1 || j.Why != "3 failures in a row, the last: "+errTest.Error() {
