@@ -86,6 +86,7 @@ type exchange struct {
 	answerKinds []fieldKind // scratch of answerFields
 	named       bool        // the Connection field names other fields
 	upgrade     bool        // there is an Upgrade field
+	ambiguous   bool        // some services would take the path for that of another route, which asks who it is
 	trailers    bool        // TE says that the client takes trailers
 
 	allowOrigin string // Access-Control-Allow-Origin of the answer; "": the gateway does not say it
@@ -146,7 +147,7 @@ func (x *exchange) free() {
 	x.service, x.slot, x.session, x.allowOrigin = nil, nil, nil, ""
 	x.ruled, x.sharing = false, nil
 	x.to, x.asked, x.kept = target{}, route.Request{}, kept{}
-	x.record, x.named, x.upgrade, x.trailers, x.taken = accesslog.Record{}, false, false, false, false
+	x.record, x.named, x.upgrade, x.ambiguous, x.trailers, x.taken = accesslog.Record{}, false, false, false, false, false
 	x.head, x.kinds, x.answerKinds, x.call.answer.Fields = head[:0], kinds[:0], answerKinds[:0], fields[:0]
 	exchanges.Put(x)
 }

@@ -176,20 +176,27 @@ func originRefused() *failure {
 	}
 }
 
-// encodedRefused is a path with characters that the route does not take (zowe.md, section 5.6); nil: it takes it.
-func encodedRefused(p route.EncodedPath, path, serviceID string) *failure {
-	refused := func(m Message) *failure {
-		return &failure{status: http.StatusBadRequest, cause: "encoded characters refused", http: true, message: m}
-	}
-	switch {
-	case p == route.EncodedNothing && strings.ContainsAny(path, "%;"):
-		return refused(ErrorMessage("ZWEAG701E", "org.zowe.apiml.gateway.requestContainEncodedCharacter",
-			"Service '%s' does not allow encoded characters in the request path: '%s'.", serviceID, path))
-	case p == route.EncodedNoSlash && (strings.Contains(path, "%2F") || strings.Contains(path, "%2f")):
-		return refused(ErrorMessage("ZWEAG702E", "org.zowe.apiml.gateway.requestContainEncodedSlash",
-			"Gateway does not allow encoded slashes in request: '%s'.", path))
+// pathRefused is a path that the route does not take (zowe.md, section 5.6), or one by which a client could pass another route's
+// authentication by. Nil: it is taken.
+func (x *exchange) pathRefused() *failure {
+	switch p := x.to.policy.EncodedPath; {
+	case x.ambiguous:
+		return badRequest("a service could read this path as one that asks for credentials")
+	case p == route.EncodedNothing && strings.ContainsAny(x.path, "%;"):
+		return x.encodedRefused(ErrorMessage("ZWEAG701E", "org.zowe.apiml.gateway.requestContainEncodedCharacter",
+			"Service '%s' does not allow encoded characters in the request path: '%s'.", x.to.ServiceID, x.path))
+	case p == route.EncodedNoSlash && (strings.Contains(x.path, "%2F") || strings.Contains(x.path, "%2f")):
+		return x.encodedRefused(ErrorMessage("ZWEAG702E", "org.zowe.apiml.gateway.requestContainEncodedSlash",
+			"Gateway does not allow encoded slashes in request: '%s'.", x.path))
 	}
 	return nil
+}
+
+func (x *exchange) encodedRefused(m Message) *failure {
+	return &failure{
+		status: http.StatusBadRequest, cause: "encoded characters refused", http: true, message: m,
+		detail: "The path holds an encoded character, or a \";\", that is not taken here: " + x.path,
+	}
 }
 
 func methodNotAllowed() Message {

@@ -15,16 +15,16 @@ const forwardTo = "X-Forward-To"
 func (s *Server) match(x *exchange) (m route.Match, ok bool) {
 	fields := x.request.Fields
 	if !s.EurekaOn || !fields.Has(forwardTo) {
-		return x.table.Match(x.path)
+		return x.find(x.path)
 	}
 	id, more, _ := strings.Cut(strings.Trim(fields.Get(forwardTo), "/ \t"), "/")
 	id = strings.ToLower(id)
 	if id == "" || fields.Count(forwardTo) > 1 || route.CheckPath("/"+id) != nil {
 		return m, false
 	}
-	m, ok = x.table.Match("/" + id + x.path)
+	m, ok = x.find("/" + id + x.path)
 	if !ok || m.ServiceID != id {
-		m, ok = x.table.Match(x.path)
+		m, ok = x.find(x.path)
 	}
 	if !ok || m.ServiceID != id {
 		return route.Match{}, false
@@ -35,4 +35,14 @@ func (s *Server) match(x *exchange) (m route.Match, ok bool) {
 	}
 	x.to.edits = append(x.to.edits, edit)
 	return m, true
+}
+
+// find finds the route of a path.
+func (x *exchange) find(path string) (route.Match, bool) {
+	m, ok := x.table.Match(path)
+	if other, reads := route.OtherReading(path); ok && reads {
+		n, also := x.table.Match(other)
+		x.ambiguous = also && n.Route != m.Route && n.Guarded()
+	}
+	return m, ok
 }

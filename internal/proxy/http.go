@@ -64,7 +64,7 @@ func (s *Server) serveHTTP(x *exchange) {
 	if s.checkCORS(x, &m) {
 		return
 	}
-	if f := encodedRefused(m.Policy.EncodedPath, x.path, m.ServiceID); f != nil {
+	if f := x.pathRefused(); f != nil {
 		s.fail(x, f)
 		return
 	}

@@ -40,11 +40,8 @@ func (s *Server) enterRule(x *exchange) (checked bool, err error) {
 	if !x.findRule() {
 		return false, notFound(x.target)
 	}
-	if x.offer == nil {
-		if f := encodedRefused(x.to.policy.EncodedPath, x.path, x.to.ServiceID); f != nil {
-			f.detail = "The path holds an encoded character, or a \";\", that is not taken here: " + x.path
-			return false, f
-		}
+	if f := x.pathRefused(); f != nil {
+		return false, f
 	}
 	if err := x.filter(x.to.Filters); err != nil {
 		return false, err
@@ -89,10 +86,17 @@ func (x *exchange) findRule() bool {
 		x.asked.Query = x.query[1:]
 	}
 	m, ok := x.host.Match(&x.asked)
-	if ok {
-		x.route(&m)
+	if !ok {
+		return false
 	}
-	return ok
+	x.route(&m)
+	if other, reads := route.OtherReading(x.path); reads {
+		asked := x.asked
+		asked.Path = other
+		n, also := x.host.Match(&asked)
+		x.ambiguous = also && n.Route != m.Route && n.Guarded()
+	}
+	return true
 }
 
 // fieldValue returns a field of the request as one list.

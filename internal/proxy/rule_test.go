@@ -334,6 +334,33 @@ func TestRuleEncodedPath(t *testing.T) {
 			t.Errorf("%s: %q %q", path, head, body)
 		}
 	}
+	for _, path := range []string{"/a;b", "/a%2fb", "/%61"} { // a handshake is held to it, too
+		if _, _, head := talkTo(t, at, handshake(path, "gw.test")); !strings.HasPrefix(head, "HTTP/1.1 400 ") {
+			t.Errorf("handshake %s: %q", path, head)
+		}
+	}
+}
+
+// TestRuleOtherReading: no rule's authentication is passed by with a path that a service, but not the gateway, takes for one below it.
+func TestRuleOtherReading(t *testing.T) {
+	g := startProgrammable(t)
+	to := g.backend("svc", httpService(t, echoHandler))
+	free, guarded, other := below("/", to), below("/admin", to), below("/other", to)
+	strict := *guarded.Policy
+	strict.Auth = route.AuthBasic
+	guarded.Policy = &strict
+	at := g.rules(free, guarded, other)
+	for path, status := range map[string]string{
+		"/admin/x": "503", "//admin": "400", "/admin;x": "400", "/admin%2Fx": "400", "/%2Fadmin/x": "400", "/;x/admin": "400", "/admin//x": "503",
+		"//": "200", "//other": "200", "/other;x/y": "200", "/proxy/https://admin": "200",
+	} {
+		for _, send := range []string{get("gw.test", path), handshake(path, "gw.test")} {
+			_, _, head := talkTo(t, at, send)
+			if !strings.HasPrefix(head, "HTTP/1.1 "+status+" ") {
+				t.Errorf("%q: %q, want %s", send[:20], head, status)
+			}
+		}
+	}
 }
 
 // TestRuleCORS is what the Gateway API's own HTTPRouteCORS asks, and what no page may get.

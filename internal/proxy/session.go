@@ -36,6 +36,10 @@ func (s *Server) startSession(x *exchange) {
 		return
 	}
 	x.route(&m)
+	if f := x.pathRefused(); f != nil {
+		s.refuse(x, f, m.Policy)
+		return
+	}
 	checked, err := s.admitSession(x, m.Policy)
 	if err != nil {
 		s.refuse(x, failed(err, x.target, m.ServiceID), m.Policy)

@@ -138,6 +138,24 @@ func TestEncodedPaths(t *testing.T) {
 	}
 }
 
+// TestEncodedPathsOfHandshakes: handshakes are held to encodedPath as plain requests are, and no route's authentication is passed by with
+// a path that a service would take for that route's.
+func TestEncodedPathsOfHandshakes(t *testing.T) {
+	addr := rawService(t, func(c net.Conn, _ *bufio.Reader, head string) { _, _ = io.WriteString(c, acceptSwitch(head)) })
+	none := service{id: "none", routes: wsRoute, endpoints: []string{addr}, policy: func(p *route.Policy) { p.EncodedPath = route.EncodedNothing }}
+	free := service{id: "svc", routes: wsRoute, endpoints: []string{addr}}
+	guarded := service{id: "svc", routes: map[string]string{"ws/v1/admin": "/svc/ws/admin"}, endpoints: []string{addr}, policy: func(p *route.Policy) { p.Auth = route.AuthBasic }}
+	g := startGateway(t, none, free, guarded)
+	for target, status := range map[string]string{
+		"/none/ws/v1/a": "101", "/none/ws/v1/a%20b": "400", "/none/ws/v1/a;b": "400",
+		"/svc/ws/v1/a%20b": "101", "/svc/ws/v1//a;b": "101", "/svc/ws/v1//admin": "400", "/svc/ws/v1/admin;x/y": "400", "/svc/ws/v1/%2Fadmin": "400",
+	} {
+		if _, _, head := talk(t, g, handshake(target, "gw")); !strings.HasPrefix(head, "HTTP/1.1 "+status+" ") {
+			t.Errorf("%s: %q, want %s", target, head, status)
+		}
+	}
+}
+
 // TestZoweEvents: paths of server-sent events that no route takes get v2's lines of text (zowe.md, section 5.1).
 func TestZoweEvents(t *testing.T) {
 	g := startGateway(t, service{id: "svc", routes: map[string]string{"sse/v1": "/events"}, endpoints: []string{httpService(t, echoHandler)}})

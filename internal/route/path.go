@@ -1,5 +1,7 @@
 package route
 
+import "strings"
+
 // PathError says why a path is refused, whatever it would lead to. The answer is status 400.
 type PathError struct {
 	// Reason is a short constant text, fit for the client and the log: it holds no part of the path.
@@ -57,6 +59,36 @@ func CheckPath(rawPath string) error {
 		return &PathError{"dot segment"}
 	}
 	return nil
+}
+
+// OtherReading is rawPath, which CheckPath has accepted, as many services read it: parameters (";" and what follows in a segment) cut
+// off, "%2F" taken for a slash, slashes in a row for one. other: that is another path.
+func OtherReading(rawPath string) (path string, other bool) {
+	if strings.IndexByte(rawPath, ';') < 0 && strings.IndexByte(rawPath, '%') < 0 && !strings.Contains(rawPath, "//") {
+		return rawPath, false
+	}
+	b := make([]byte, 0, len(rawPath))
+	parameter := false
+	for i := 0; i < len(rawPath); i++ {
+		c, raw := rawPath[i], rawPath[i:i+1]
+		if c == '%' {
+			if decoded, ok := unescape(rawPath, i); ok {
+				c, raw = decoded, rawPath[i:i+3]
+				i += 2
+			}
+		}
+		switch {
+		case c == '/':
+			if parameter = false; len(b) == 0 || b[len(b)-1] != '/' {
+				b = append(b, '/')
+			}
+		case c == ';' || parameter:
+			parameter = true
+		default:
+			b = append(b, raw...)
+		}
+	}
+	return string(b), string(b) != rawPath
 }
 
 // segment knows of a path segment only whether it is a dot segment, parameters aside.

@@ -79,3 +79,30 @@ func TestCheckPathAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations, want none", n)
 	}
 }
+
+func TestOtherReading(t *testing.T) {
+	for path, want := range map[string]string{
+		"/": "", "/a/b": "", "/a%20b/%61": "", "//a": "/a", "/a//b///c/": "/a/b/c/", "/a;x/b": "/a/b", "/a;x;y=1": "/a", "/;/a": "/a", "/a%3Bx/b": "/a/b",
+		"/a%2Fb": "/a/b", "/%2fa": "/a", "/a;%2Fb": "/a/b", "/a%2": "", "/a;%41/b": "/a/b",
+	} {
+		got, other := OtherReading(path)
+		if want == "" && (got != path || other) || want != "" && (got != want || !other) {
+			t.Errorf("%s: %q %t, want %q", path, got, other, want)
+		}
+	}
+}
+
+// FuzzOtherReading: what it makes has no other reading, and is as good a path as it was.
+func FuzzOtherReading(f *testing.F) {
+	f.Add("/a//b;c%2Fd%3be")
+	f.Fuzz(func(t *testing.T, path string) {
+		if CheckPath(path) != nil {
+			return
+		}
+		once, other := OtherReading(path)
+		twice, again := OtherReading(once)
+		if again || twice != once || !other && once != path || CheckPath(once) != nil {
+			t.Errorf("%q: %q, then %q", path, once, twice)
+		}
+	})
+}

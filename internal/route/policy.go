@@ -47,7 +47,7 @@ type Policy struct {
 	// client (as the client sent it). Default: endpoint on Eureka routes, client on Gateway API routes.
 	HostHeader HostHeader `yaml:"hostHeader"`
 
-	// EncodedPath says what a plain request's path may hold: any (what the gateway takes at all), no-slashes (no "%2F") or none
+	// EncodedPath says what a path may hold: any (what the gateway takes at all), no-slashes (no "%2F") or none
 	// (no "%" and no ";"); what it may not is refused with 400. Registered metadata may also say
 	// apiml.enableUrlEncodedCharacters: false, which is none. Default any.
 	EncodedPath EncodedPath `yaml:"encodedPath"`

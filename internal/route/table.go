@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -75,6 +76,14 @@ type Route struct {
 	// Problems tell, one sentence each, what was registered and does not hold. Where that is the
 	// whole route, it has no Prefixes.
 	Problems []string
+}
+
+// Guarded tells whether the route asks who the client is.
+func (r *Route) Guarded() bool {
+	if r.Policy != nil && r.Policy.Auth != AuthNone && r.Policy.Auth != "" || r.Filters != nil && r.Filters.ExternalAuth != nil {
+		return true
+	}
+	return slices.ContainsFunc(r.Backends, func(b Backend) bool { return b.Filters != nil && b.Filters.ExternalAuth != nil })
 }
 
 // oldOrder tells whether prefix is the route's /{gatewayUrl}/{serviceId}.
