@@ -13,7 +13,33 @@ import (
 const (
 	maxReadInstances = 100000
 	maxReadItems     = 2000000 // metadata of all instances together
+	maxReadValue     = 4 << 20 // bytes of one value: a text, or the metadata of an instance
+	maxReadMembers   = 1000    // of one instance in JSON
+	readAhead        = 64 << 10
 )
+
+// valueReader ends a JSON document with an error where one value, or the space before it, is longer than maxReadValue: its decoder
+// keeps all of a value, and of what is small when compressed.
+type valueReader struct {
+	in      io.Reader
+	decoder *json.Decoder // that reads from here
+	read    int64
+}
+
+func newValueReader(in io.Reader) *json.Decoder {
+	v := &valueReader{in: in}
+	v.decoder = json.NewDecoder(v)
+	return v.decoder
+}
+
+func (v *valueReader) Read(p []byte) (int, error) {
+	if v.read-v.decoder.InputOffset() > maxReadValue {
+		return 0, fmt.Errorf("byte %d: a value of more than %d bytes", v.decoder.InputOffset(), maxReadValue)
+	}
+	n, err := v.in.Read(p[:min(len(p), readAhead)])
+	v.read += int64(n)
+	return n, err
+}
 
 // readApplications reads a whole registry, or a delta: JSON or XML, as it looks. The document is read as a stream, one
 // instance at a time. An instance that is malformed is kept as far as it could be read, with its problem: it still counts
@@ -65,8 +91,11 @@ func (r *applicationsReader) add(to []*Instance, i *Instance, problem error) ([]
 	return append(to, i), nil
 }
 
-// finish ends an application. Its instances may leave the name to it.
+// finish ends an application. Its instances may leave the name to it. One without instances is none.
 func (r *applicationsReader) finish(name string, instances []*Instance) {
+	if len(instances) == 0 {
+		return
+	}
 	app := Application{Name: strings.ToUpper(strings.TrimSpace(name)), Instances: instances}
 	for _, i := range instances {
 		if i.App == "" {
@@ -78,7 +107,7 @@ func (r *applicationsReader) finish(name string, instances []*Instance) {
 
 // readJSON reads {"applications":…}; {"application":…} too.
 func (r *applicationsReader) readJSON(in io.Reader) error {
-	d := json.NewDecoder(in)
+	d := newValueReader(in)
 	err := members(d, false, func(key string) error {
 		if key != "applications" {
 			return r.member(d, key)
@@ -124,7 +153,9 @@ func (r *applicationsReader) application(d *json.Decoder, open bool) error {
 				err := members(d, open, func(key string) error {
 					var raw json.RawMessage
 					err := d.Decode(&raw)
-					fields[key] = raw
+					if fields[key] = raw; len(fields) > maxReadMembers {
+						return fmt.Errorf("an instance of more than %d members", maxReadMembers)
+					}
 					return err
 				})
 				if err != nil {
@@ -210,9 +241,9 @@ func elements(d *json.Decoder, f func(open bool) error) error {
 }
 
 // readXML reads <applications>, or one <application>.
-func (r *applicationsReader) readXML(in io.Reader) error {
+func (r *applicationsReader) readXML(in io.ByteReader) error {
 	var instances []*Instance
-	root, err := parseXML(in, maxRegistryElements, func(up, e *element) (bool, error) {
+	root, err := parseXML(in, func(up, e *element) (bool, error) {
 		switch {
 		case up.name == "application" && e.name == "instance":
 			var f xmlReader

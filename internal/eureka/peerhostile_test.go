@@ -49,12 +49,23 @@ func TestHostilePeers(t *testing.T) {
 		apps, batch func(w http.ResponseWriter)
 		want        string
 	}{
-		"a page":           {apps: func(w http.ResponseWriter) { fmt.Fprint(w, "<html>hello</html>") }, want: "root element is <html>"},
-		"garbage":          {apps: func(w http.ResponseWriter) { fmt.Fprint(w, "\x00\xff{") }, want: "invalid character"},
-		"nothing there":    {apps: func(w http.ResponseWriter) { w.WriteHeader(404) }, want: "is its path right?"},
-		"endless":          {apps: func(w http.ResponseWriter) { endless(w, " ") }, want: "more than 1048576 bytes"},
-		"endless names":    {apps: func(w http.ResponseWriter) { endless(w, `{"a":`) }, want: "exceeded max depth"},
-		"empty services":   {apps: func(w http.ResponseWriter) { fmt.Fprint(w, `{"applications":{"application":[`); endless(w, "{},") }, want: "more than"},
+		"a page":         {apps: func(w http.ResponseWriter) { fmt.Fprint(w, "<html>hello</html>") }, want: "root element is <html>"},
+		"garbage":        {apps: func(w http.ResponseWriter) { fmt.Fprint(w, "\x00\xff{") }, want: "invalid character"},
+		"nothing there":  {apps: func(w http.ResponseWriter) { w.WriteHeader(404) }, want: "is its path right?"},
+		"endless":        {apps: func(w http.ResponseWriter) { endless(w, " ") }, want: "more than 1048576 bytes"},
+		"endless names":  {apps: func(w http.ResponseWriter) { endless(w, `{"a":`) }, want: "exceeded max depth"},
+		"empty services": {apps: func(w http.ResponseWriter) { fmt.Fprint(w, `{"applications":{"application":[`); endless(w, "{},") }, want: "more than"},
+		"empty elements": {apps: func(w http.ResponseWriter) { fmt.Fprint(w, `<applications>`); endless(w, "<b/>") }, want: "too many elements"},
+		"long tag":       {apps: func(w http.ResponseWriter) { fmt.Fprint(w, `<applications><b`); endless(w, ` a=""`) }, want: "a tag or a text of more than"},
+		"long text":      {apps: func(w http.ResponseWriter) { fmt.Fprint(w, `<applications><b>`); endless(w, `<![CDATA[xxxxxxx]]>`) }, want: "a text of more than"},
+		"long value":     {apps: func(w http.ResponseWriter) { fmt.Fprint(w, `{"x":"`); endless(w, "xxxxxxxx") }, want: "a value of more than"},
+		"long space":     {apps: func(w http.ResponseWriter) { fmt.Fprint(w, `{`); endless(w, "        ") }, want: "a value of more than"},
+		"endless members": {apps: func(w http.ResponseWriter) {
+			fmt.Fprint(w, `{"applications":{"application":[{"instance":[{"x":1`)
+			for n := range 5000 {
+				fmt.Fprintf(w, `,"x%d":1`, n)
+			}
+		}, want: "an instance of more than"},
 		"slow":             {apps: func(w http.ResponseWriter) { fmt.Fprint(w, " "); w.(http.Flusher).Flush(); time.Sleep(time.Second) }, want: "no answer within"},
 		"batch refused":    {batch: func(w http.ResponseWriter) { w.WriteHeader(403) }, want: "answered 403"},
 		"batch garbage":    {batch: func(w http.ResponseWriter) { fmt.Fprint(w, "[") }, want: "want an object"},
@@ -64,8 +75,11 @@ func TestHostilePeers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := ClientOptions{Limit: 1 << 20}
-			if name == "slow" {
+			switch {
+			case name == "slow":
 				o.Timeout = 100 * time.Millisecond
+			case strings.HasPrefix(name, "long "):
+				o.Limit = 16 << 20
 			}
 			s, status := hostile(t, o, func(w http.ResponseWriter, r *http.Request) {
 				batch := strings.Contains(r.URL.Path, "batch")

@@ -1,8 +1,10 @@
 package eureka
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -61,14 +63,10 @@ func (c *call) batch() {
 		return
 	}
 	var doc struct {
-		List []object `json:"replicationList"`
+		List batchList `json:"replicationList"`
 	}
 	if err := json.Unmarshal(trimMark(data), &doc); err != nil {
 		c.refuse(refuse("cannot parse request body: %v", err))
-		return
-	}
-	if len(doc.List) > batchItems {
-		c.refuse(refuse("replicationList has more than %d elements", batchItems))
 		return
 	}
 	c.by.replica = true
@@ -87,6 +85,36 @@ func (c *call) batch() {
 		b = append(b, '}')
 	}
 	c.send(http.StatusOK, jsonType, append(b, `]}`...))
+}
+
+// A batchList is the list of a batch. It is read one by one, so that many small elements take no more than few do.
+type batchList []object
+
+// UnmarshalJSON is json's.
+func (l *batchList) UnmarshalJSON(data []byte) error {
+	*l = nil
+	if !present(data) {
+		return nil
+	}
+	if data[0] != '[' {
+		return errors.New("replicationList is not a list")
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	return elements(d, func(open bool) error {
+		if len(*l) == batchItems {
+			return fmt.Errorf("replicationList has more than %d elements", batchItems)
+		}
+		o := object{}
+		*l = append(*l, o)
+		return members(d, open, func(key string) error {
+			var raw json.RawMessage
+			err := d.Decode(&raw)
+			if o[key] = raw; len(o) > maxReadMembers {
+				return fmt.Errorf("an element of replicationList has more than %d members", maxReadMembers)
+			}
+			return err
+		})
+	})
 }
 
 // replicated carries one change out. newer is the instance as it is here, where the peer's is older.
@@ -137,6 +165,9 @@ func (c *call) replicated(o object) (status int, newer *Instance) {
 func (c *call) registered(key leaseKey, raw json.RawMessage) (newer *Instance, err error) {
 	if !present(raw) {
 		return nil, refuse("instanceInfo is missing")
+	}
+	if limit := c.r.cfg.bodyLimit(); int64(len(raw)) > limit {
+		return nil, refuse("instanceInfo is longer than %d bytes", limit)
 	}
 	in, err := parseJSONInstance(raw)
 	if err != nil {

@@ -13,8 +13,25 @@ import (
 const (
 	maxXMLDepth         = 16
 	maxInstanceElements = 2*maxMapItems + 100
-	maxRegistryElements = 10000000
+	maxXMLPart          = maxReadValue // bytes of a tag with its attributes, or of a text
 )
+
+// partReader ends a document with an error where one part of it is too long: a decoder keeps all of it, and of each attribute more than
+// it is long. Whoever takes the parts sets left.
+type partReader struct {
+	io.ByteReader
+	left int
+}
+
+func (p *partReader) ReadByte() (byte, error) {
+	if p.left--; p.left < 0 {
+		return 0, fmt.Errorf("a tag or a text of more than %d bytes", maxXMLPart)
+	}
+	return p.ByteReader.ReadByte()
+}
+
+// Read is there because a decoder wants a Reader; it reads bytes alone.
+func (p *partReader) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
 
 // element is a node of a parsed document. Attributes are read by name, names have no namespaces.
 type element struct {
@@ -46,14 +63,17 @@ func (e *element) value(name string) string {
 }
 
 // parseXML reads a document into elements. Entities other than the five of XML, and document type
-// declarations, are refused: nothing is ever expanded or fetched. most bounds the elements. take, if there is one, gets
-// each element at its end, with the one around it, and says whether the element may go: then it is not kept.
-func parseXML(in io.Reader, most int, take func(up, e *element) (bool, error)) (*element, error) {
-	d := xml.NewDecoder(in)
+// declarations, are refused: nothing is ever expanded or fetched. take, if there is one, gets each element at its end, with the
+// one around it, and says whether the element may go: then it is not kept. No more than maxInstanceElements are kept.
+func parseXML(in io.ByteReader, take func(up, e *element) (bool, error)) (*element, error) {
+	parts := &partReader{ByteReader: in}
+	d := xml.NewDecoder(parts)
 	var root *element
 	var open []*element
 	var text [][]byte // of the open elements
+	var before []int  // elements that were kept when they began
 	for count := 0; ; {
+		parts.left = maxXMLPart
 		tok, err := d.RawToken()
 		if errors.Is(err, io.EOF) {
 			break
@@ -74,8 +94,8 @@ func parseXML(in io.Reader, most int, take func(up, e *element) (bool, error)) (
 				root = e
 			}
 			open = append(open, e)
-			text = append(text, nil)
-			if count++; count > most || len(open) > maxXMLDepth {
+			text, before = append(text, nil), append(before, count)
+			if count++; count > maxInstanceElements || len(open) > maxXMLDepth {
 				return nil, errors.New("too many elements, or nested too deep")
 			}
 		case xml.EndElement:
@@ -86,7 +106,8 @@ func parseXML(in io.Reader, most int, take func(up, e *element) (bool, error)) (
 			last := len(open) - 1
 			e := open[last]
 			e.text = string(text[last])
-			open, text = open[:last], text[:last]
+			kept := before[last]
+			open, text, before = open[:last], text[:last], before[:last]
 			if take == nil || last == 0 {
 				continue
 			}
@@ -96,11 +117,14 @@ func parseXML(in io.Reader, most int, take func(up, e *element) (bool, error)) (
 				return nil, err
 			}
 			if gone {
-				up.children = up.children[:len(up.children)-1]
+				up.children[len(up.children)-1] = nil
+				up.children, count = up.children[:len(up.children)-1], kept
 			}
 		case xml.CharData:
-			if len(open) > 0 {
-				text[len(text)-1] = append(text[len(text)-1], t...)
+			if n := len(text) - 1; n >= 0 {
+				if text[n] = append(text[n], t...); len(text[n]) > maxXMLPart {
+					return nil, fmt.Errorf("a text of more than %d bytes", maxXMLPart)
+				}
 			} else if len(bytes.TrimSpace(t)) > 0 {
 				return nil, errors.New("text outside the root element")
 			}
@@ -126,7 +150,7 @@ type xmlReader struct{ err error }
 
 // parseXMLInstance reads <instance>.
 func parseXMLInstance(data []byte) (*Instance, error) {
-	root, err := parseXML(bytes.NewReader(trimMark(data)), maxInstanceElements, nil)
+	root, err := parseXML(bytes.NewReader(trimMark(data)), nil)
 	if err != nil {
 		return nil, err
 	}
