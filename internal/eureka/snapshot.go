@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -26,6 +27,7 @@ const (
 	snapshotShare   = 20               // writing takes at most one part in so many of the time
 	snapshotRetry   = 30 * time.Second // after a file could not be written
 	snapshotAside   = ".bad"           // what the name of a file that is not used ends in
+	snapshotHalf    = time.Minute      // half a file that is older has been left by a process that was killed
 )
 
 // snapshot is the file in which a Registry outlives its process: one JSON document of the wire's applications, and what
@@ -82,6 +84,7 @@ func (r *Registry) Restore(path string) {
 	r.saved.path = path
 	r.saved.note(func(s *SnapshotStatus) { s.File = path })
 	start := time.Now()
+	removeHalves(path, start)
 	head, apps, err := readSnapshot(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -99,6 +102,21 @@ func (r *Registry) Restore(path string) {
 		level = slog.LevelWarn
 	}
 	r.log.Log(context.Background(), level, "registry restored", "file", path, "instances", taken, "refused", refused)
+}
+
+// removeHalves removes what write has left beside the file at path where it was killed. What is new may be another process's.
+func removeHalves(path string, now time.Time) {
+	dir, base := filepath.Split(path)
+	entries, _ := os.ReadDir(filepath.Clean(dir)) // where nothing can be read there is nothing to remove
+	for _, e := range entries {
+		number, ok := strings.CutPrefix(e.Name(), base+".")
+		if !ok || number == "" || strings.Trim(number, "0123456789") != "" {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > snapshotHalf {
+			_ = os.Remove(filepath.Join(dir, e.Name())) // it is in nobody's way
+		}
+	}
 }
 
 // takeBack puts the instances of a snapshot under lease.

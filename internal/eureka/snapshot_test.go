@@ -76,6 +76,38 @@ func TestSnapshotKeeps(t *testing.T) {
 	}
 }
 
+// TestSnapshotLeavesNoHalves: what a process that was killed has left is removed at the next start, and nothing else.
+func TestSnapshotLeavesNoHalves(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "registry.snapshot")
+	long := time.Now().Add(-2 * snapshotHalf)
+	for name, gone := range map[string]bool{
+		".123": true, ".77": false, ".bad": false, ".": false, ".9x": false, "9": false,
+	} {
+		name = path + name
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if gone || !strings.HasSuffix(name, ".77") { // that is new
+			if err := os.Chtimes(name, long, long); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	NewRegistry(Config{}, quiet()).Restore(path)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	for _, e := range entries {
+		left = append(left, strings.TrimPrefix(e.Name(), "registry.snapshot"))
+	}
+	if got := strings.Join(left, " "); got != ". .77 .9x .bad 9" {
+		t.Errorf("left: %s", got)
+	}
+}
+
 // TestSnapshotOnDisk holds the file to its golden form.
 func TestSnapshotOnDisk(t *testing.T) {
 	r := NewRegistry(Config{}, quiet())
