@@ -168,8 +168,8 @@ func slashRedirect(x *exchange, m *route.Match) (string, bool) {
 }
 
 // forward sends the request to an endpoint and waits for the head of its answer. An endpoint that cannot be reached is
-// passed over for another: nothing of the request has been sent by then; so is one that is unavailable. A connection from the pool that proves dead is
-// replaced once, if the request may be repeated.
+// passed over for another: nothing of the request has been sent by then; so are one that is unavailable, and one that dies under a
+// GET. A connection from the pool that proves dead is replaced once, if the request may be repeated.
 func (s *Server) forward(c *call) error {
 	x := c.x
 	timeouts := x.to.policy.Timeouts.Effective()
@@ -211,7 +211,7 @@ func (s *Server) forward(c *call) error {
 		}
 		c.tried = append(c.tried, c.endpoint)
 		switch {
-		case passed < maxAttempts && (unreached(err) && c.passOver(false) || err == nil && c.unavailable() && c.passOver(true)):
+		case passed < maxAttempts && (c.unanswered(err) && c.passOver(false) || err == nil && c.unavailable() && c.passOver(true)):
 			passed++
 			if err == nil {
 				c.discard()

@@ -66,12 +66,20 @@ func (x *exchange) spent() bool {
 
 var errUnavailable = errors.New("the service answered 503")
 
-// unavailable tells whether the service's answer is one that has Zowe ask its next instance: 503 to a GET, or to any request where the
-// service says so (zowe.md, section 5.3). A rule of a Gateway, and a policy that says more of retries, say themselves what is repeated;
-// see retry.
+// unavailable tells whether the service's answer is one that has Zowe ask its next instance: 503 to what it repeats.
 func (c *call) unavailable() bool {
+	return c.answer.Status == http.StatusServiceUnavailable && c.repeats()
+}
+
+// unanswered tells whether err has another endpoint be asked: nobody was reached, or the connection broke under what Zowe repeats.
+func (c *call) unanswered(err error) bool {
+	return unreached(err) || broken(err) && !isSource(err) && c.repeats()
+}
+
+// repeats tells whether Zowe sends the request once more though an instance may have acted on it: a GET, or any where the service says so
+// (zowe.md, section 5.3). A rule of a Gateway, and a policy that says more of retries, say themselves what is repeated; see retry.
+func (c *call) repeats() bool {
 	x := c.x
-	return x.to.backend == nil && x.to.Retry == nil && c.answer.Status == http.StatusServiceUnavailable &&
-		(x.request.Method == http.MethodGet || x.to.policy.Retries.Methods == route.RetryAll) && x.kept.whole &&
-		(c.last.IsZero() || time.Now().Before(c.last))
+	return x.to.backend == nil && x.to.Retry == nil && (x.request.Method == http.MethodGet || x.to.policy.Retries.Methods == route.RetryAll) &&
+		x.kept.whole && (c.last.IsZero() || time.Now().Before(c.last))
 }

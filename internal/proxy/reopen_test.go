@@ -146,3 +146,34 @@ func TestGETGoesOnAfter503(t *testing.T) {
 		}
 	}
 }
+
+// TestGETOutlivesItsEndpoint: where the connection breaks without an answer a GET goes to an endpoint that has not failed, once each; what is
+// not idempotent does not.
+func TestGETOutlivesItsEndpoint(t *testing.T) {
+	var n atomic.Int32
+	dies := func(t *testing.T) string {
+		return rawService(t, func(c net.Conn, _ *bufio.Reader, _ string) {
+			n.Add(1)
+			reset(c)
+		})
+	}
+	all := service{id: "all", routes: map[string]string{"api/v1": "/"}, endpoints: []string{dies(t), dies(t)}, options: ejectAfter(100)}
+	some := service{id: "some", routes: map[string]string{"api/v1": "/"}, endpoints: []string{dies(t), naming(t, "good")}, options: ejectAfter(100)}
+	g := startGateway(t, all, some)
+	for _, tt := range []struct {
+		request string
+		asked   int32
+		status  int
+	}{
+		{"GET /some/api/v1/x", 1, 200},
+		{"GET /all/api/v1/x", 2, 502},
+		{"POST /all/api/v1/x", 1, 502},
+		{"PUT /all/api/v1/x", 1, 502},
+	} {
+		n.Store(0)
+		_, _, head := talk(t, g, tt.request+" HTTP/1.1\r\nHost: gw\r\nContent-Length: 0\r\n\r\n")
+		if !strings.HasPrefix(head, fmt.Sprintf("HTTP/1.1 %d ", tt.status)) || n.Load() != tt.asked {
+			t.Errorf("%s: %.40q after %d have died, want %d after %d", tt.request, head, n.Load(), tt.status, tt.asked)
+		}
+	}
+}
