@@ -49,13 +49,13 @@ bench: build ## the numbers of bench/README.md, beside nginx and HAProxy
 
 interop: build ## the built gateway with services and clients that others wrote
 	interop/prepare
-	$(INTEROP) -timeout 12m -skip '^Test(HTTP|Gateway|Soak|Chaos)' ./interop/
+	$(INTEROP) -timeout 14m -skip '^Test(HTTP|Gateway|Soak|Chaos)' ./interop/
 
 http: build $(H2SPEC) ## the built gateway's HTTP: clients of others, h2spec, hostile bytes, gigabytes
 	FAIRLEAD_H2SPEC=$(CURDIR)/$(H2SPEC) $(INTEROP) -timeout 8m -run '^TestHTTP' ./interop/
 
 gateway: build ## the built gateway with manifests: each feature of the Gateway API, with traffic; needs Go and curl
-	$(INTEROP) -timeout 3m -run '^TestGateway' ./interop/
+	$(INTEROP) -timeout 4m -run '^TestGateway' ./interop/
 
 $(H2SPEC): interop/h2spec/go.mod interop/h2spec/go.sum
 	tools/again $(GO) -C interop/h2spec build -o $(CURDIR)/$@ github.com/summerwind/h2spec/cmd/h2spec

@@ -155,7 +155,8 @@ func reference(send string) []string {
 			h.target = "/api/" + rest
 			list = append(list, h.String())
 		}
-		if hasToken(h.fields["connection"], "close") || strings.Contains(h.head, " HTTP/1.0\r\n") && !hasToken(h.fields["connection"], "keep-alive") {
+		line, _, _ := strings.Cut(h.head, "\r\n")
+		if hasToken(h.fields["connection"], "close") || strings.HasSuffix(line, " HTTP/1.0") && !hasToken(h.fields["connection"], "keep-alive") {
 			return list
 		}
 	}

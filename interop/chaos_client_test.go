@@ -19,7 +19,7 @@ import (
 
 // What a client waits for, at most.
 const (
-	chaosOpening = 15 * time.Second // the answer to its handshake
+	chaosOpening = wait             // the answer to its handshake
 	chaosFinish  = 12 * time.Second // the last answers
 	chaosSilence = 5 * time.Second  // an answer, before it sends more although its numbers are all in flight
 )

@@ -32,7 +32,7 @@ func TestChaosHerd(t *testing.T) {
 	}
 	join()
 	c := &chaos{t: t, gateways: []*gateway{g}, hosts: hosts}
-	waitFor(t, "an instance that answers", 20*time.Second, nil, func() error {
+	waitFor(t, "an instance that answers", wait, nil, func() error {
 		_, err := ask(g, "reconnect", nil)
 		return err
 	})

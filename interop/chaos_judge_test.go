@@ -82,7 +82,7 @@ type chaosLine struct {
 func (c *chaos) accessLog() map[string]*chaosLine {
 	all := map[string]*chaosLine{}
 	for _, g := range c.gateways {
-		waitFor(c.t, "no live session", 30*time.Second, []*process{g.process}, func() error {
+		waitFor(c.t, "no live session", 2*wait, []*process{g.process}, func() error {
 			req, err := http.NewRequest(http.MethodGet, "http://"+g.plain+"/application/websockets", http.NoBody)
 			if err != nil {
 				return err

@@ -53,7 +53,7 @@ type chaosHost struct {
 func (h *chaosHost) start(t *testing.T) {
 	h.process = start(t, command{name: "instance " + h.id, argv: h.argv, env: []string{chaosEnv + "=" + h.spec}})
 	h.process.told = true
-	h.process.prints(t, "serving", 20*time.Second)
+	h.process.prints(t, "serving", wait)
 }
 
 // A chaos is the test's world.
@@ -167,7 +167,7 @@ dataDir: data
 	g := &gateway{plain: "127.0.0.1:" + port, registry: registry, accessLog: filepath.Join(dir, "access.log"), client: http.DefaultClient}
 	g.process = start(t, command{name: name, dir: dir, copy: log, argv: []string{binary(t), "run", "--config", config}})
 	g.told = true
-	waitFor(t, "the health of "+name, 20*time.Second, []*process{g.process}, func() error {
+	waitFor(t, "the health of "+name, wait, []*process{g.process}, func() error {
 		status, body, err := g.get("http://"+g.plain+"/application/health", nil)
 		if err == nil && status != http.StatusOK {
 			err = fmt.Errorf("status %d: %s", status, body)
@@ -186,7 +186,7 @@ func (c *chaos) sameSet() {
 		}
 	}
 	own, theirs := "http://"+c.gateways[0].registry+"/eureka/", "http://"+c.gateways[1].registry+"/eureka/"
-	same(c.t, []*process{c.gateways[0].process, c.gateways[1].process}, 30*time.Second, own, theirs, want...)
+	same(c.t, []*process{c.gateways[0].process, c.gateways[1].process}, 2*wait, own, theirs, want...)
 }
 
 // playAs opens the sessions, of these modes in turn.

@@ -26,7 +26,7 @@ func TestDashboardInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	pin := sha256.Sum256(d.cert.RawSubjectPublicKeyInfo)
-	run(t, 2*time.Minute, command{
+	run(t, 5*time.Minute, command{
 		name: "dashboard.js",
 		env: []string{
 			"PAGE=https://" + d.https + "/application/",

@@ -33,7 +33,7 @@ func startDemo(t *testing.T, args ...string) *demo {
 	argv := append([]string{binary(t), "demo", "--port", "0"}, args...)
 	p := start(t, command{name: "fairlead demo", dir: t.TempDir(), argv: argv})
 	var found []string
-	waitFor(t, "the address of the demo's page", 20*time.Second, []*process{p}, func() error {
+	waitFor(t, "the address of the demo's page", wait, []*process{p}, func() error {
 		if found = demoPage.FindStringSubmatch(p.out.String()); found == nil {
 			return fmt.Errorf("nothing like %s in the output", demoPage)
 		}
@@ -44,7 +44,7 @@ func startDemo(t *testing.T, args ...string) *demo {
 	pool.AddCert(d.cert)
 	d.gateway = &gateway{process: p, https: found[1], client: httpsClient(&tls.Config{RootCAs: pool})}
 	d.waitReady(t)
-	waitFor(t, "both instances of the sample service", 20*time.Second, []*process{p}, func() error {
+	waitFor(t, "both instances of the sample service", wait, []*process{p}, func() error {
 		if running, err := d.running(); err != nil || len(running) != 2 {
 			return fmt.Errorf("running: %v, %w", running, err)
 		}
@@ -103,7 +103,7 @@ func (d *demo) change(t *testing.T, name, verb string) {
 func TestDemoPageInChromium(t *testing.T) {
 	d := startDemo(t)
 	pin := sha256.Sum256(d.cert.RawSubjectPublicKeyInfo)
-	run(t, 2*time.Minute, command{
+	run(t, 5*time.Minute, command{
 		name: "demo-page.js",
 		env: []string{
 			"PAGE=" + d.page,

@@ -92,7 +92,7 @@ func startGateway(t *testing.T, keys *pki) *gateway {
 func (g *gateway) trusted(t *testing.T) *tls.Config {
 	t.Helper()
 	pool := x509.NewCertPool()
-	waitFor(t, "a certificate in "+g.caFile, 20*time.Second, []*process{g.process}, func() error {
+	waitFor(t, "a certificate in "+g.caFile, wait, []*process{g.process}, func() error {
 		for _, file := range []string{g.caFile, g.pki.caFile} {
 			text, err := os.ReadFile(file)
 			if err != nil {
@@ -109,7 +109,7 @@ func (g *gateway) trusted(t *testing.T) *tls.Config {
 
 func httpsClient(conf *tls.Config) *http.Client {
 	return &http.Client{
-		Timeout:       15 * time.Second,
+		Timeout:       wait,
 		Transport:     &http.Transport{TLSClientConfig: conf},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -117,7 +117,7 @@ func httpsClient(conf *tls.Config) *http.Client {
 
 func (g *gateway) waitReady(t *testing.T) {
 	t.Helper()
-	waitFor(t, "the gateway's health", 20*time.Second, []*process{g.process}, func() error {
+	waitFor(t, "the gateway's health", wait, []*process{g.process}, func() error {
 		status, body, err := g.get("https://"+g.https+"/application/health", nil)
 		if err == nil && status != http.StatusOK {
 			err = fmt.Errorf("status %d: %s", status, body)
@@ -207,14 +207,14 @@ func (g *gateway) waitHeartbeat(t *testing.T, app string, limit time.Duration) {
 	})
 }
 
-// A session is one WebSocket through the gateway, as coder/websocket sees it. Every wait ends
-// after ten seconds, as in Zowe's own tests.
+// A session is one WebSocket through the gateway, as coder/websocket sees it.
 type session struct {
 	t    *testing.T
 	conn *websocket.Conn
 }
 
-const wait = 20 * time.Second
+// wait is when a test gives up on what takes moments where nothing is wrong: other machines are slower, and busy.
+const wait = 45 * time.Second
 
 // dial opens a WebSocket and fails the test if the handshake does.
 func (g *gateway) dial(t *testing.T, path string, header http.Header) *session {

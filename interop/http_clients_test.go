@@ -19,7 +19,7 @@ func webGateway(t *testing.T) (*gateway, map[string]string) {
 
 // curl makes the command.
 func curl(dir, caFile string, args ...string) command {
-	return command{name: "curl", dir: dir, argv: append([]string{"curl", "-sS", "--max-time", "20", "--cacert", caFile}, args...)}
+	return command{name: "curl", dir: dir, argv: append([]string{"curl", "-sS", "--max-time", "60", "--cacert", caFile}, args...)}
 }
 
 func TestHTTPCurl(t *testing.T) {
@@ -37,8 +37,8 @@ func TestHTTPCurl(t *testing.T) {
 			{"GET", []string{"-w", "%{http_code} %{size_download}", "-o", "got", api + "/bytes/100000"}, []string{"200 100000"}},
 			{"HEAD", []string{"-I", api + "/bytes/7"}, []string{"200", "Content-Length: 7"}},
 			{"POST", []string{"--data-binary", "@data", api + "/echo"}, []string{sum}},
-			{"100-continue", []string{"-v", "-H", "Expect: 100-continue", "--expect100-timeout", "15", "--data-binary", "@data", api + "/echo"}, []string{"100", sum}},
-			{"100-continue refused", []string{"-w", "%{http_code} %{size_upload}", "-H", "Expect: 100-continue", "--expect100-timeout", "15", "--data-binary", "@data", api + "/refuse"}, []string{"413 0"}},
+			{"100-continue", []string{"-v", "-H", "Expect: 100-continue", "--expect100-timeout", "50", "--data-binary", "@data", api + "/echo"}, []string{"100", sum}},
+			{"100-continue refused", []string{"-w", "%{http_code} %{size_upload}", "-H", "Expect: 100-continue", "--expect100-timeout", "50", "--data-binary", "@data", api + "/refuse"}, []string{"413 0"}},
 			{"chunked", []string{"-X", "PUT", "-H", "Transfer-Encoding: chunked", "--data-binary", "@data", api + "/echo"}, []string{`"encoding":["chunked"]`, sum}},
 			{"a trailer", []string{"-i", "--raw", "-d", "x", api + "/echo"}, []string{"200", "X-Sum: 2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}},
 			{"HTTP/1.0", []string{"-0", "-i", api + "/chunks"}, []string{"200", "one two three "}},
@@ -49,7 +49,7 @@ func TestHTTPCurl(t *testing.T) {
 			t.Run(name+" "+tc.name, func(t *testing.T) {
 				args := append([]string{"--http1.1"}, tc.args...)
 				p := start(t, curl(dir, g.caFile, args...))
-				if err := p.wait(25 * time.Second); err != nil {
+				if err := p.wait(70 * time.Second); err != nil {
 					t.Fatalf("%v:\n%s", err, p.out.tail(40))
 				}
 				rest := p.out.String()
@@ -69,7 +69,7 @@ func TestHTTPPython(t *testing.T) {
 	g, bases := webGateway(t)
 	for name, base := range bases {
 		t.Run(name, func(t *testing.T) {
-			run(t, 60*time.Second, command{name: "python", dir: "http", env: []string{"BASE=" + base, "CA_FILE=" + g.caFile}, argv: []string{"python3", "client.py"}})
+			run(t, 3*time.Minute, command{name: "python", dir: "http", env: []string{"BASE=" + base, "CA_FILE=" + g.caFile}, argv: []string{"python3", "client.py"}})
 		})
 	}
 }
@@ -78,7 +78,7 @@ func TestHTTPNode(t *testing.T) {
 	g, bases := webGateway(t)
 	for name, base := range bases {
 		t.Run(name, func(t *testing.T) {
-			run(t, 60*time.Second, command{name: "node", dir: "http", env: []string{"BASE=" + base, "NODE_EXTRA_CA_CERTS=" + g.caFile}, argv: []string{"node", "client.js"}})
+			run(t, 3*time.Minute, command{name: "node", dir: "http", env: []string{"BASE=" + base, "NODE_EXTRA_CA_CERTS=" + g.caFile}, argv: []string{"node", "client.js"}})
 		})
 	}
 }
@@ -86,12 +86,12 @@ func TestHTTPNode(t *testing.T) {
 func TestHTTPJava(t *testing.T) {
 	g, bases := webGateway(t)
 	store := filepath.Join(t.TempDir(), "trust.p12")
-	run(t, 30*time.Second, command{name: "keytool", argv: []string{
+	run(t, 3*time.Minute, command{name: "keytool", argv: []string{
 		"keytool", "-importcert", "-noprompt", "-alias", "gateway", "-file", g.caFile, "-keystore", store, "-storetype", "PKCS12", "-storepass", "changeit",
 	}})
 	for name, base := range bases {
 		t.Run(name, func(t *testing.T) {
-			run(t, 60*time.Second, command{name: "java", dir: "http", env: append(os.Environ(), "BASE="+base), argv: []string{
+			run(t, 3*time.Minute, command{name: "java", dir: "http", env: append(os.Environ(), "BASE="+base), argv: []string{
 				"java", "-Djavax.net.ssl.trustStore=" + store, "-Djavax.net.ssl.trustStorePassword=changeit", "Client.java",
 			}})
 		})

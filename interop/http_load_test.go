@@ -50,7 +50,7 @@ func TestHTTPGigabyte(t *testing.T) {
 		protocols := &http.Protocols{}
 		protocols.SetHTTP1(!tc.http2)
 		protocols.SetHTTP2(tc.http2)
-		client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: trust.Clone(), Protocols: protocols}}
+		client := &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{TLSClientConfig: trust.Clone(), Protocols: protocols}}
 		for _, way := range []struct {
 			name string
 			move func() error

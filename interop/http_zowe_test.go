@@ -118,7 +118,7 @@ func TestHTTPZoweErrors(t *testing.T) {
 	gone.Close()
 	a := newAttacker(t, nil)
 	a.register(t, "gone", gone.Addr().String(), nil)
-	a.register(t, "brief", a.service.address, map[string]string{"fairlead.timeouts.response": "100ms"})
+	a.register(t, "brief", a.service.address, map[string]string{"fairlead.timeouts.response": "1m"})
 	over := make(chan struct{})
 	silent := recordingService(t, func(heard) string { <-over; return closes })
 	t.Cleanup(func() { close(over) })

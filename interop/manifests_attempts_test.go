@@ -20,14 +20,14 @@ func TestGatewayAttempts(t *testing.T) {
 	outlives := func(t *testing.T, path string) {
 		t.Helper()
 		s := m.open(t, "ws://timeouts.example"+path)
-		time.Sleep(600 * time.Millisecond) // more than any of them
+		time.Sleep(2500 * time.Millisecond) // more than any of them
 		s.ask("still here", "still here")
-		m.refuses(t, "http://timeouts.example"+path+"?delay=10s", http.StatusGatewayTimeout)
+		m.refuses(t, "http://timeouts.example"+path+"?delay=1m", http.StatusGatewayTimeout)
 	}
 	t.Run("HTTPRouteRequestTimeout", func(t *testing.T) {
 		m.get(t, "http://timeouts.example/request", http.StatusOK)
 		outlives(t, "/request")
-		m.get(t, "http://timeouts.example/off?delay=600ms", http.StatusOK)
+		m.get(t, "http://timeouts.example/off?delay=2500ms", http.StatusOK)
 	})
 	t.Run("HTTPRouteBackendTimeout", func(t *testing.T) {
 		m.get(t, "http://timeouts.example/backend", http.StatusOK)
@@ -47,8 +47,8 @@ func TestGatewayAttempts(t *testing.T) {
 		}
 	})
 	t.Run("HTTPRouteRetryBackendTimeout", func(t *testing.T) {
-		m.get(t, "http://retries.example/slow?delay=10s&slow=1&id=e", http.StatusOK)
-		m.get(t, "http://retries.example/slow?delay=10s&slow=2&id=f", http.StatusGatewayTimeout)
+		m.get(t, "http://retries.example/slow?delay=1m&slow=1&id=e", http.StatusOK)
+		m.get(t, "http://retries.example/slow?delay=1m&slow=2&id=f", http.StatusGatewayTimeout)
 	})
 	t.Run("HTTPRouteRetryConnectionError", func(t *testing.T) {
 		for range 6 {

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // What curl sees: HTTP/2 with and without TLS, a redirect that it follows, a preflight, and the head of a handshake.
@@ -41,12 +40,12 @@ spec:
 	curl := func(t *testing.T, args ...string) string {
 		t.Helper()
 		p := start(t, command{name: "curl", argv: append([]string{
-			"curl", "-sSi", "--max-time", "10", "--cacert", ca, "-w", "\nversion %{http_version} redirects %{num_redirects} at %{url_effective}",
+			"curl", "-sSi", "--max-time", "40", "--cacert", ca, "-w", "\nversion %{http_version} redirects %{num_redirects} at %{url_effective}",
 			"--connect-to", "site.example:80:" + m.at("80"), "--connect-to", "site.example:443:" + m.at("443"),
 			"--connect-to", "site.example:20443:" + m.at("443"),
 		}, args...)})
 		p.told = true
-		if err := p.wait(20 * time.Second); err != nil {
+		if err := p.wait(wait); err != nil {
 			t.Logf("curl: %v", err) // a handshake ends in its time limit
 		}
 		return p.out.String()
@@ -71,7 +70,7 @@ spec:
 		},
 		{
 			"a handshake", []string{
-				"--http1.1", "--max-time", "1", "https://site.example/ws", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket",
+				"--http1.1", "--max-time", "6", "https://site.example/ws", "-H", "Connection: Upgrade", "-H", "Upgrade: websocket",
 				"-H", "Sec-WebSocket-Version: 13", "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 			}, []string{"HTTP/1.1 101 Switching Protocols", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="},
 		},

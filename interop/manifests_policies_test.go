@@ -37,7 +37,7 @@ func TestGatewayAGCPolicies(t *testing.T) {
 				m.serves(t, "http://application.example/", first.saw.Service, "Cookie", "JSESSIONID="+value)
 			}
 		}
-		m.ask(t, http.MethodGet, "http://application.example/?delay=10s").wantProblem(t, http.StatusGatewayTimeout)
+		m.ask(t, http.MethodGet, "http://application.example/?delay=1m").wantProblem(t, http.StatusGatewayTimeout)
 	})
 	t.Run("alb BackendLoadBalancingPolicy", func(t *testing.T) {
 		last := m.get(t, "http://strategies.example/turns", http.StatusOK).saw.Service
@@ -111,7 +111,7 @@ func TestGatewayOwnKinds(t *testing.T) {
 		if saw := m.get(t, "http://chat.example/own-host", http.StatusOK).saw; !strings.HasPrefix(saw.Host, "127.0.0.1:") {
 			t.Errorf("the service is asked for %s", saw.Host)
 		}
-		m.ask(t, http.MethodGet, "http://chat.example/own-host?delay=10s").wantProblem(t, http.StatusGatewayTimeout)
+		m.ask(t, http.MethodGet, "http://chat.example/own-host?delay=1m").wantProblem(t, http.StatusGatewayTimeout)
 	})
 	t.Run("RoutePolicy loadBalancing", func(t *testing.T) {
 		for range 4 {

@@ -165,7 +165,7 @@ func (m *manifests) opened(ports ...string) {
 		if !ok {
 			network, address = "tcp", port
 		}
-		m.prints(m.t, " address="+network+"/"+m.at(address)+"\n", 20*time.Second)
+		m.prints(m.t, " address="+network+"/"+m.at(address)+"\n", wait)
 	}
 }
 
@@ -204,7 +204,7 @@ func (m *manifests) check(flags ...string) (output string, code int) {
 	p.told = true
 	select {
 	case <-p.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(wait):
 		m.t.Fatalf("fairlead check has not ended: %s", p.out.tail(20))
 	}
 	return p.out.String(), p.cmd.ProcessState.ExitCode()

@@ -27,7 +27,7 @@ func (g *gateway) startNode(t *testing.T, n int) *process {
 		env:  []string{"PORT=" + port},
 		argv: []string{"node", absolute(t, "node/service.js")},
 	})
-	g.waitInstances(t, "NODESERVICE", n, 20*time.Second, service)
+	g.waitInstances(t, "NODESERVICE", n, wait, service)
 	service.prints(t, "registered with eureka", wait)
 	return service
 }
@@ -41,7 +41,7 @@ func TestNodeEnabler(t *testing.T) {
 	g := startGateway(t, keys)
 	service := g.startNode(t, 1)
 
-	run(t, 2*time.Minute, command{
+	run(t, 5*time.Minute, command{
 		name: "node --test gateway.test.js",
 		dir:  "node",
 		env:  []string{"GATEWAY=" + g.https, "CA_FILE=" + g.caFile},

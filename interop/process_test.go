@@ -24,7 +24,7 @@ import (
 // How long a process may take to end after SIGTERM: where a test looks at how it ends, and
 // where it only has to be gone.
 const (
-	stopGrace  = 10 * time.Second
+	stopGrace  = wait
 	clearGrace = 2 * time.Second
 )
 

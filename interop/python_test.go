@@ -15,9 +15,9 @@ func TestPython(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			g := startGateway(t, newPKI(t))
 			service := g.startPython(t, how)
-			g.waitInstances(t, "PYTHONSERVICE", 1, 20*time.Second, service)
+			g.waitInstances(t, "PYTHONSERVICE", 1, wait, service)
 
-			run(t, time.Minute, command{
+			run(t, 3*time.Minute, command{
 				name: "client.py",
 				dir:  "python",
 				env:  []string{"GATEWAY=" + g.https, "CA_FILE=" + g.caFile, "PYTHONDONTWRITEBYTECODE=1"},
@@ -84,7 +84,7 @@ func pythonReadsRegistry(t *testing.T, g *gateway) {
 	conversation := g.dial(t, "/pythonservice/ws/v1/any", nil)
 	defer conversation.conn.CloseNow()
 	// The client reads a delta with every heartbeat.
-	waitFor(t, "the Python service to know the Node.js service", 20*time.Second, []*process{g.process}, func() error {
+	waitFor(t, "the Python service to know the Node.js service", wait, []*process{g.process}, func() error {
 		conversation.send("applications")
 		text := conversation.receive()
 		var apps map[string]map[string]struct {

@@ -207,7 +207,7 @@ func (m *members) have(what string, want map[string]string, at ...int) {
 	}
 	slices.Sort(lines)
 	begin := time.Now()
-	waitFor(m.t, what, time.Minute, m.alive, func() error {
+	waitFor(m.t, what, 3*time.Minute, m.alive, func() error {
 		for _, i := range at {
 			got, err := m.print(i)
 			if err != nil {

@@ -169,7 +169,7 @@ func (m soakSample) String() string {
 // sample waits until no session is left and memory is given back.
 func (s *soak) sample() soakSample {
 	s.t.Helper()
-	waitFor(s.t, "sessions", 30*time.Second, []*process{s.g.process}, func() error {
+	waitFor(s.t, "sessions", 2*wait, []*process{s.g.process}, func() error {
 		_, body, err := s.g.get("https://"+s.g.https+"/application/websockets?limit=1", basic("admin", adminPassword))
 		if err == nil && strings.TrimSpace(body) != "[]" {
 			err = fmt.Errorf("there are some: %s", body)
@@ -190,7 +190,7 @@ func (s *soak) sample() soakSample {
 func (s *soak) lines() {
 	s.t.Helper()
 	want := int(s.opened.Load())
-	waitFor(s.t, "a line for each session", 10*time.Second, nil, func() error {
+	waitFor(s.t, "a line for each session", wait, nil, func() error {
 		text, err := os.ReadFile(s.g.accessLog)
 		if n := strings.Count(string(text), `"status":101,`); err == nil && n != want {
 			err = fmt.Errorf("%d lines for %d sessions", n, want)

@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A question is one request that both registries are asked.
@@ -221,7 +220,7 @@ func (q question) ask(t *testing.T, base string) string {
 		name, value, _ := strings.Cut(h, ": ")
 		req.Header.Set(name, value)
 	}
-	client := http.Client{Timeout: 20 * time.Second}
+	client := http.Client{Timeout: wait}
 	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)

@@ -52,17 +52,17 @@ dataDir: data
 
 	registered(t, theirs, "there", "")
 	registered(t, own, "here", "")
-	same(t, alive, time.Minute, own, theirs, append(rest, "BEFORE/before=UP", "HERE/here=UP", "THERE/there=UP")...)
+	same(t, alive, springStart, own, theirs, append(rest, "BEFORE/before=UP", "HERE/here=UP", "THERE/there=UP")...)
 	told(t, http.MethodPut, own+"apps/THERE/there/status?value=OUT_OF_SERVICE")
 	told(t, http.MethodPut, theirs+"apps/HERE/here/status?value=DOWN")
 	told(t, http.MethodDelete, theirs+"apps/BEFORE/before")
-	same(t, alive, time.Minute, own, theirs, append(rest, "HERE/here=DOWN", "THERE/there=OUT_OF_SERVICE")...)
+	same(t, alive, springStart, own, theirs, append(rest, "HERE/here=DOWN", "THERE/there=OUT_OF_SERVICE")...)
 	told(t, http.MethodDelete, own+"apps/THERE/there/status?value=UP")
 	told(t, http.MethodDelete, theirs+"apps/HERE/here/status?value=UP")
-	same(t, alive, time.Minute, own, theirs, append(rest, "HERE/here=UP", "THERE/there=UP")...)
+	same(t, alive, springStart, own, theirs, append(rest, "HERE/here=UP", "THERE/there=UP")...)
 	told(t, http.MethodPut, own+"apps/HERE/here?status=UP") // heartbeats count there
 	told(t, http.MethodDelete, own+"apps/THERE/there")
-	same(t, alive, time.Minute, own, theirs, append(rest, "HERE/here=UP")...)
+	same(t, alive, springStart, own, theirs, append(rest, "HERE/here=UP")...)
 
 	// While the server is away, the gateway's registry hears of one and of the end of another.
 	server.terminate()
@@ -87,7 +87,7 @@ func registered(t *testing.T, base, name, more string) {
 	doc := fmt.Sprintf(`{"instance":{"app":%q,"instanceId":%q,"hostName":"localhost","ipAddr":"127.0.0.1","vipAddress":%q,"status":"UP",
 "port":{"$":1,"@enabled":"true"},"dataCenterInfo":{"@class":"com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo","name":"MyOwn"},
 "leaseInfo":{"renewalIntervalInSecs":60,"durationInSecs":600}%s}}`, strings.ToUpper(name), name, name, more)
-	waitFor(t, "the registration of "+name, 20*time.Second, nil, func() error {
+	waitFor(t, "the registration of "+name, wait, nil, func() error {
 		resp, err := http.Post(base+"apps/"+strings.ToUpper(name), "application/json", strings.NewReader(doc))
 		if err != nil {
 			return err

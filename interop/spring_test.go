@@ -16,7 +16,7 @@ import (
 )
 
 // A JVM on a busy machine takes its time.
-const springStart = 90 * time.Second
+const springStart = 4 * time.Minute
 
 // A Spring Boot service with the metadata-map of the documentation registers over the Netflix
 // Eureka client, with TLS to the registry, and its WebSocket answers in both URL orders: as a
@@ -58,7 +58,7 @@ func (g *gateway) startSpring(t *testing.T, tls bool) (service *process, port st
 		t.Fatalf("%v; run `make interop`", err)
 	}
 	store := filepath.Join(t.TempDir(), "trust.p12")
-	run(t, time.Minute, command{name: "keytool", argv: []string{
+	run(t, springStart, command{name: "keytool", argv: []string{
 		"keytool", "-importcert", "-noprompt", "-alias", "interop", "-file", g.caFile,
 		"-keystore", store, "-storetype", "PKCS12", "-storepass", "changeit",
 	}})
@@ -134,7 +134,7 @@ func springReadsRegistry(t *testing.T, g *gateway, tls bool, port string) {
 	scheme := map[bool]string{false: "http", true: "https"}[tls]
 	for serviceID, route := range map[string]string{"discoverableclient": "/discoverableclient/ws", "nodeservice": "/nodeservice/ws"} {
 		url := scheme + "://localhost:" + port + "/discoverableclient/api/v1/instances/" + serviceID
-		waitFor(t, "the Spring service to know "+serviceID, 20*time.Second, nil, func() error {
+		waitFor(t, "the Spring service to know "+serviceID, wait, nil, func() error {
 			status, body, err := g.get(url, nil)
 			if err != nil {
 				return err

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 )
@@ -36,7 +35,7 @@ dataDir: data
 	}
 	alive := []*process{d.process, second.process}
 	for _, order := range orders {
-		waitFor(t, "the second gateway to know the service", 20*time.Second, alive, func() error {
+		waitFor(t, "the second gateway to know the service", wait, alive, func() error {
 			status, body, err := second.get("http://"+second.plain+"/discoverableclient/api/v1/ws", nil)
 			if err == nil && status != http.StatusOK {
 				err = fmt.Errorf("status %d: %s", status, body)
@@ -54,9 +53,9 @@ dataDir: data
 				s.ask("and again", "AND AGAIN")
 			}
 			// As Zowe's test: it may not know the other one yet.
-			waitFor(t, "a new session at the second gateway", 20*time.Second, alive, func() error {
+			waitFor(t, "a new session at the second gateway", wait, alive, func() error {
 				s := second.dialPlain(t, order+"/uppercase")
-				s.send("hello world 2!")
+				_ = s.conn.Write(t.Context(), websocket.MessageText, []byte("hello world 2!")) // what it is told instead is read
 				if text, err := s.read(); err != nil || text != "HELLO WORLD 2!" {
 					return fmt.Errorf("%q, %w", text, err)
 				}

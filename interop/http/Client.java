@@ -18,7 +18,7 @@ import java.util.concurrent.CompletableFuture;
 public class Client {
     public static void main(String[] args) throws Exception {
         for (var version : HttpClient.Version.values()) {
-            converse(System.getenv("BASE") + "/web/api/v1", HttpClient.newBuilder().version(version).connectTimeout(Duration.ofSeconds(20)).build(), version);
+            converse(System.getenv("BASE") + "/web/api/v1", HttpClient.newBuilder().version(version).connectTimeout(Duration.ofSeconds(60)).build(), version);
         }
     }
 
@@ -50,7 +50,7 @@ public class Client {
     }
 
     static HttpRequest.Builder request(String url) {
-        return HttpRequest.newBuilder(URI.create(url)).timeout(Duration.ofSeconds(20));
+        return HttpRequest.newBuilder(URI.create(url)).timeout(Duration.ofSeconds(60));
     }
 
     static void expect(boolean right, String what) {

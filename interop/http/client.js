@@ -12,7 +12,7 @@ const sum = (data) => createHash('sha256').update(data).digest('hex');
 // exchange makes a request, lets send fill it, and gives the answer with its body and trailers.
 function exchange(options, path, send = (req) => req.end()) {
   return new Promise((resolve, reject) => {
-    const req = http.request(base + path, { agent, timeout: 20000, ...options }, (res) => {
+    const req = http.request(base + path, { agent, timeout: 60000, ...options }, (res) => {
       const parts = [];
       res.on('data', (part) => parts.push(part));
       res.on('aborted', () => reject(new Error(`${path}: cut`)));

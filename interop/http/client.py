@@ -26,12 +26,12 @@ def expect(got, want):
 
 def connect():
     if tls:
-        return http.client.HTTPSConnection(base.hostname, base.port, timeout=20, context=tls)
-    return http.client.HTTPConnection(base.hostname, base.port, timeout=20)
+        return http.client.HTTPSConnection(base.hostname, base.port, timeout=60, context=tls)
+    return http.client.HTTPConnection(base.hostname, base.port, timeout=60)
 
 
 def dial():
-    conn = socket.create_connection((base.hostname, base.port), timeout=20)
+    conn = socket.create_connection((base.hostname, base.port), timeout=60)
     return tls.wrap_socket(conn, server_hostname=base.hostname) if tls else conn
 
 

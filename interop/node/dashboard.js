@@ -9,14 +9,15 @@ const { PAGE, PASSWORD, SPKI, PROFILE, SCREENSHOT, WEBSOCKET, CHROMIUM = '/usr/b
 const browser = await chromium.launchPersistentContext(PROFILE, {
   executablePath: CHROMIUM,
   headless: true,
+  timeout: 120_000,
   httpCredentials: { username: 'admin', password: PASSWORD },
   args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+    '--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-quic', '--no-first-run',
     '--disable-background-networking', '--disable-component-update', '--disable-sync',
     `--ignore-certificate-errors-spki-list=${SPKI}`,
   ],
 });
-browser.setDefaultTimeout(20_000);
+browser.setDefaultTimeout(60_000);
 const page = browser.pages()[0] ?? (await browser.newPage());
 const errors = [];
 page.on('pageerror', (error) => errors.push(error));

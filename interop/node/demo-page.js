@@ -9,13 +9,14 @@ const { PAGE, SPKI, PROFILE, SCREENSHOT, CHROMIUM = '/usr/bin/chromium' } = proc
 const browser = await chromium.launchPersistentContext(PROFILE, {
   executablePath: CHROMIUM,
   headless: true,
+  timeout: 120_000,
   args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+    '--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu', '--disable-quic', '--no-first-run',
     '--disable-background-networking', '--disable-component-update', '--disable-sync',
     `--ignore-certificate-errors-spki-list=${SPKI}`,
   ],
 });
-browser.setDefaultTimeout(20_000);
+browser.setDefaultTimeout(60_000);
 const page = browser.pages()[0] ?? (await browser.newPage());
 const errors = [];
 page.on('pageerror', (error) => errors.push(error));

@@ -11,10 +11,10 @@ import WebSocket from 'ws';
 const gateway = process.env.GATEWAY;
 const ca = readFileSync(process.env.CA_FILE);
 const orders = ['/nodeservice/ws/v1', '/ws/v1/nodeservice'];
-const limit = { timeout: 20_000 };
+const limit = { timeout: 60_000 };
 
 async function get(path) {
-  const req = request(`https://${gateway}${path}`, { ca, timeout: 10_000 });
+  const req = request(`https://${gateway}${path}`, { ca, timeout: 45_000 });
   req.end();
   const [res] = await once(req, 'response');
   const chunks = await res.toArray();
@@ -22,7 +22,7 @@ async function get(path) {
 }
 
 async function dial(t, path, protocols = [], options = {}) {
-  const socket = new WebSocket(`wss://${gateway}${path}`, protocols, { ca, handshakeTimeout: 10_000, ...options });
+  const socket = new WebSocket(`wss://${gateway}${path}`, protocols, { ca, handshakeTimeout: 45_000, ...options });
   t.after(() => socket.terminate());
   await once(socket, 'open');
   return socket;

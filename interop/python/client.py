@@ -15,7 +15,7 @@ import websockets
 async def converse(path, tls):
     url = f"wss://{os.environ['GATEWAY']}{path}/echo?x=%20y"
     headers = {"X-Test": "value", "Authorization": "Basic dXNlcjpwYXNz"}
-    async with websockets.connect(url, ssl=tls, additional_headers=headers, open_timeout=10, max_size=None) as socket:
+    async with websockets.connect(url, ssl=tls, additional_headers=headers, open_timeout=45, max_size=None) as socket:
         await socket.send("hello")
         expect(await socket.recv(), "olleh")
 
@@ -47,7 +47,7 @@ def expect(got, want):
 async def main():
     tls = ssl.create_default_context(cafile=os.environ["CA_FILE"])
     for path in ("/pythonservice/ws/v1", "/ws/v1/pythonservice"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await converse(path, tls)
         print(f"ok {path}", flush=True)
 

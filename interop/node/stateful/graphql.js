@@ -14,7 +14,7 @@ export function serve(server, name) {
   }
   const object = (typeName, count) => new GraphQLObjectType({ name: typeName, fields: { count: { type: GraphQLString, ...count } } });
   const schema = new GraphQLSchema({ query: object('Query', {}), subscription: object('Subscription', { subscribe }) });
-  useServer({ schema }, new WebSocketServer({ server, path: '/ws/graphql' }));
+  useServer({ schema, connectionInitWaitTimeout: 60_000 }, new WebSocketServer({ server, path: '/ws/graphql' }));
 }
 
 export function connect(say, base) {
