@@ -153,7 +153,7 @@ func TestExternalAuthFailsClosed(t *testing.T) {
 	slow.Policy.Timeouts.Request = time.Millisecond
 	rules := []route.Rule{
 		slow,
-		guarded("/gone", route.ExternalAuth{}, g.backend("gone", freeAddress(t).String()), to),
+		guarded("/gone", route.ExternalAuth{}, g.backend("gone", closedPort(t)), to),
 		guarded("/none", route.ExternalAuth{}, g.backend("none"), to),
 		guarded("/invalid", route.ExternalAuth{}, route.Backend{Name: "x", Invalid: "no such Service"}, to),
 		guarded("/garbage", route.ExternalAuth{}, g.backend("garbage", garbage), to),

@@ -86,8 +86,8 @@ func overTCP(at netip.AddrPort, streams []route.Stream) *route.Listener {
 
 func TestTCP(t *testing.T) {
 	g := startProgrammable(t)
-	at, refusing := freeAddress(t), freeAddress(t)
-	streams := streamTo("tcp", g.backend("svc", refusing.String(), carrier(t, "one", nil)))
+	at, refusing := freeAddress(t), closedPort(t)
+	streams := streamTo("tcp", g.backend("svc", refusing, carrier(t, "one", nil)))
 	g.program(overTCP(at, streams))
 	for i, size := range []int{0, 3, 300 << 10, 8 << 20, 3, 8 << 20} { // the connection that is refused costs nobody anything
 		if i == 4 {
@@ -120,7 +120,7 @@ func TestTCP(t *testing.T) {
 	invalid := route.Backend{Name: "gone", Weight: 1, Invalid: "no such Service"}
 	for cause, streams := range map[string][]route.Stream{
 		"no route": nil, "no backend that is valid": streamTo("tcp", invalid), "no endpoint available": streamTo("tcp", g.backend("none")),
-		"connection refused": streamTo("tcp", g.backend("refusing", refusing.String())),
+		"connection refused": streamTo("tcp", g.backend("refusing", refusing)),
 	} {
 		g.program(overTCP(at, streams))
 		if c, err := net.Dial("tcp", at.String()); err == nil { // the reset may come that early
@@ -268,15 +268,18 @@ func TestTLSModes(t *testing.T) {
 
 // TestHostileHellos has connections that begin with anything but a hello on a port where hellos are read.
 func TestHostileHellos(t *testing.T) {
-	g := startProgrammable(t)
-	g.greeting = time.Second
 	ca := newIssuer(t)
-	at := freeAddress(t)
 	cert := &route.HostTLS{Certificates: []*tls.Certificate{ca.issue(t, nil, 2, "web.example")}}
-	g.program(secure(at,
-		&route.Host{Name: "passed", Hostname: "passed.example", Streams: streamTo("p", g.backend("p", carrier(t, "p", nil)))},
-		&route.Host{Name: "web", Hostname: "web.example", TLS: cert, Rules: ruleTo("web", g.backend("web", naming(t, "web")))},
-	))
+	waiting := func(greeting time.Duration) (*programmable, netip.AddrPort) {
+		g, at := startProgrammable(t), freeAddress(t)
+		g.greeting = greeting
+		g.program(secure(at,
+			&route.Host{Name: "passed", Hostname: "passed.example", Streams: streamTo("p", g.backend("p", carrier(t, "p", nil)))},
+			&route.Host{Name: "web", Hostname: "web.example", TLS: cert, Rules: ruleTo("web", g.backend("web", naming(t, "web")))},
+		))
+		return g, at
+	}
+	g, at := waiting(500 * time.Millisecond)
 	hello := capturedHello(t, "passed.example")
 	huge := "\x16\x03\x01\x40\x00\x01\x00\x3f\xfc" + strings.Repeat("\x00", 1<<14)
 	for name, send := range map[string]string{
@@ -304,7 +307,9 @@ func TestHostileHellos(t *testing.T) {
 			t.Errorf("slow: %q, %v", answer, err)
 		}
 	}
+	eventually(t, "all connections are over", func() bool { return g.conns.Load() == 0 })
 	// A hello byte by byte is a hello, and its connection is carried.
+	g, at = waiting(wait)
 	c := dialTCP(t, at)
 	_ = c.(*net.TCPConn).SetNoDelay(true)
 	for i := range len(hello) {
@@ -370,16 +375,16 @@ func TestCarriedAtShutdown(t *testing.T) {
 	polite, deaf := dialTCP(t, at), dialTCP(t, at)
 	eventually(t, "carried", func() bool { g.mu.Lock(); defer g.mu.Unlock(); return len(g.carried) == 2 })
 	done := make(chan struct{})
+	ctx, cut := context.WithCancel(context.Background())
 	go func() {
 		defer close(done)
-		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-		defer cancel()
 		g.Shutdown(ctx)
 	}()
 	if _, err := io.ReadAll(polite); err != nil { // the service may still have its last word
 		t.Errorf("read: %v, want the end", err)
 	}
 	polite.Close()
+	cut()
 	<-done
 	_, _ = io.Copy(io.Discard, deaf)
 	causes := fmt.Sprint(g.log.next(t)["cause"], g.log.next(t)["cause"])

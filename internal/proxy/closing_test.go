@@ -106,6 +106,9 @@ func (f *far) ended(err error, atFrame bool) {
 	switch {
 	case errors.Is(err, io.EOF):
 		f.note("FIN")
+		if f.mask != nil { // a client is the second to end
+			f.fin()
+		}
 	case errors.Is(err, net.ErrClosed):
 	default:
 		f.note("RST")
@@ -184,7 +187,15 @@ func openEnding(t *testing.T, policy func(*route.Policy), query string, slow boo
 		up.listen()
 		<-t.Context().Done() // it goes when it says so
 	})
-	e.g = startGateway(t, service{id: "svc", routes: wsRoute, endpoints: []string{addr}, policy: policy})
+	e.g = startGateway(t, service{id: "svc", routes: wsRoute, endpoints: []string{addr}, policy: func(p *route.Policy) {
+		p.WebSocket.CloseTimeout = wait // both answer a Close
+		if slow {
+			p.WebSocket.CloseTimeout = 2 * time.Second // the service does
+		}
+		if policy != nil {
+			policy(p)
+		}
+	}})
 	e.g.stall = 100 * time.Millisecond
 	c, br, head := talk(t, e.g, handshake("/svc/ws/v1/x"+query, "gw"))
 	if !strings.HasPrefix(head, "HTTP/1.1 101 ") {
@@ -195,7 +206,8 @@ func openEnding(t *testing.T, policy func(*route.Policy), query string, slow boo
 	go func() {
 		defer close(listened)
 		if slow {
-			<-e.up.done
+			<-e.up.done // and nobody asks what it got
+			return
 		}
 		e.client.listen()
 	}()
@@ -227,7 +239,7 @@ func TestClosing(t *testing.T) {
 		return func(p *route.Policy) { off(p); set(&p.WebSocket) }
 	}
 	leaving := func(e *ending) { e.g.endpoint(0).Drain(true) } // and its sessions are left alone
-	pings := func(w *route.WebSocket) { w.PingInterval, w.PongTimeout = 20*time.Millisecond, 50*time.Millisecond }
+	pings := func(w *route.WebSocket) { w.PingInterval, w.PongTimeout = 20*time.Millisecond, time.Second }
 	await := func(*ending) {}
 	const cut = "\x81\x84\x00\x00\x00\x00he" // half a frame of a client; of a service it is "\x81\x04he"
 	for name, c := range map[string]struct {
@@ -382,8 +394,8 @@ func TestClosing(t *testing.T) {
 			"1009 message too big, FIN", "1001 message too big, FIN",
 			line{1009, "message too big", "gateway", "message too big"},
 		},
-		"frame rule broken by the client": {
-			off, "", func(e *ending) { e.client.send([]byte("\x83\x80\x00\x00\x00\x00")) },
+		"frame rule broken by the client": { // its Close is not waited for: it cannot be read
+			with(func(w *route.WebSocket) { w.CloseTimeout = time.Second }), "", func(e *ending) { e.client.send([]byte("\x83\x80\x00\x00\x00\x00")) },
 			"1002 protocol error: reserved opcode, FIN", "1001 protocol error, FIN",
 			line{1002, "protocol error: reserved opcode", "client", "protocol error"},
 		},
@@ -398,7 +410,9 @@ func TestClosing(t *testing.T) {
 			e := openEnding(t, c.policy, c.query, name == "slow reader")
 			c.act(e)
 			rec := e.g.log.next(t)
-			<-e.client.done
+			if c.client != "-" {
+				<-e.client.done
+			}
 			<-e.up.done
 			if got := e.client.said(); got != c.client && c.client != "-" {
 				t.Errorf("the client got   %q\nwant             %q", got, c.client)

@@ -108,14 +108,7 @@ func TestUDP(t *testing.T) {
 func TestUDPEndpoints(t *testing.T) {
 	g := startProgrammable(t)
 	at := freeAddress(t)
-	refusing := func() string {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		return c.LocalAddr().String()
-	}
+	refusing := func() string { return freeAddress(t).String() }
 	one := answerer(t, "udp4", "one")
 	g.program(overUDP(at, streamTo("a", g.backend("svc", refusing(), one, refusing()))))
 	for range 4 { // what was sent to those that refuse is sent again
@@ -131,12 +124,21 @@ func TestUDPEndpoints(t *testing.T) {
 		g.program(overUDP(at, streams))
 		l := g.programmed.open["udp/"+at.String()].udp
 		l.mu.Lock()
-		l.penance = 300 * time.Millisecond
+		l.penance = time.Hour // it ends with the listener
 		l.mu.Unlock()
 		c := dialUDP(t, at)
 		for range 10 { // one line, not ten
 			_, _ = c.Write([]byte("x"))
 		}
+		eventually(t, "a flow that nothing can be done for has them all", func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			for _, f := range l.flows {
+				return f.in.Load() == 10 && f.cause() != nil
+			}
+			return false
+		})
+		g.program()
 		for {
 			rec := g.log.next(t)
 			if rec["cause"] == nil {
@@ -157,7 +159,7 @@ func TestUDPIdle(t *testing.T) {
 	g := startProgrammable(t)
 	at := freeAddress(t)
 	streams := streamTo("a", g.backend("svc", answerer(t, "udp4", "one")))
-	streams[0].Policy.WebSocket.IdleTimeout = 30 * time.Millisecond
+	streams[0].Policy.WebSocket.IdleTimeout = 300 * time.Millisecond
 	g.program(overUDP(at, streams))
 	c := dialUDP(t, at)
 	for range 3 { // each time another flow

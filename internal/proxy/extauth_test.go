@@ -44,7 +44,7 @@ func TestExternalAuthHTTP(t *testing.T) {
 	})
 	h1 := g.backend("guard", httpService(t, guard(t)))
 	h2 := g.speaking(upstream.H2C, "guard2", h2Service(t, false, guard(t)))
-	gone := g.backend("gone", freeAddress(t).String())
+	gone := g.backend("gone", closedPort(t))
 	auth := func(prefix string, a route.ExternalAuth, to route.Backend) route.Rule {
 		a.AllowedHeaders = []string{"x-say", "X-Listed"}
 		return filtered(prefix, route.Filters{ExternalAuth: &a}, to)

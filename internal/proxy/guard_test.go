@@ -63,12 +63,8 @@ func TestNothingIsServedBehindARefusedHandshake(t *testing.T) {
 
 // TestUnreadBodyIsBounded has clients that announce a body and never send it.
 func TestUnreadBodyIsBounded(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
-	g := startGateway(t, service{id: "svc", routes: restRoutes, endpoints: []string{gone.Addr().String()}})
+	gone := closedPort(t)
+	g := startGateway(t, service{id: "svc", routes: restRoutes, endpoints: []string{gone}})
 	for target, status := range map[string]string{
 		"GET /application/health": "404", "POST /nowhere": "404", "GET /svc/ui/v1": "302", "POST /svc/api/v1/x": "502", "POST /svc/api/v1/%00": "400",
 	} {

@@ -107,10 +107,10 @@ func TestMoveFromHung(t *testing.T) {
 		code   ws.StatusCode // 0: b takes the session over
 	}{
 		"ping": {func(p *route.Policy) {
-			p.WebSocket.PingInterval, p.WebSocket.PongTimeout = 20*time.Millisecond, 200*time.Millisecond
+			p.WebSocket.PingInterval, p.WebSocket.PongTimeout = 20*time.Millisecond, time.Second
 		}, func(*gateway) {}, 0},
 		"ping, close": {func(p *route.Policy) {
-			p.WebSocket.PingInterval, p.WebSocket.PongTimeout = 20*time.Millisecond, 200*time.Millisecond
+			p.WebSocket.PingInterval, p.WebSocket.PongTimeout = 20*time.Millisecond, time.Second
 			p.WebSocket.OnUnhealthy = route.CloseAll
 		}, func(*gateway) {}, 1012},
 		"probe, move": {func(p *route.Policy) { p.WebSocket.OnUnhealthy = route.MoveAway }, (*gateway).findDead, 0},

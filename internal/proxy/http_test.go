@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
@@ -164,11 +165,7 @@ func TestRequestIDAfterInterimAnswer(t *testing.T) {
 }
 
 func TestErrorsAreZoweDocuments(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
+	gone := closedPort(t)
 	plain := httpService(t, echoHandler)
 	hangup := rawService(t, func(net.Conn, *bufio.Reader, string) {})
 	silent := rawService(t, func(c net.Conn, br *bufio.Reader, _ string) { _, _ = io.Copy(io.Discard, br) })
@@ -176,13 +173,14 @@ func TestErrorsAreZoweDocuments(t *testing.T) {
 		name, path, endpoint string
 		status               int
 		number               string
+		patience             time.Duration // of the gateway with the service; 0: the default's
 	}{
-		{"no route", "/nowhere<i>?token=<b>", "", 404, "ZWEAM104E"},
-		{"no instance", "/svc/api/v1/x", "", 503, "ZWEAG710E"},
-		{"refused", "/svc/api/v1/x", gone.Addr().String(), 502, "ZWEAG708E"},
-		{"no TLS there", "/svc/api/v1/x", "https://" + plain, 502, "ZWEAM511E"},
-		{"hang up", "/svc/api/v1/x", hangup, 502, "ZWEAM701E"},
-		{"silence", "/svc/api/v1/x", silent, 504, "ZWEAM700E"},
+		{"no route", "/nowhere<i>?token=<b>", "", 404, "ZWEAM104E", 0},
+		{"no instance", "/svc/api/v1/x", "", 503, "ZWEAG710E", 0},
+		{"refused", "/svc/api/v1/x", gone, 502, "ZWEAG708E", 0},
+		{"no TLS there", "/svc/api/v1/x", "https://" + plain, 502, "ZWEAM511E", 0},
+		{"hang up", "/svc/api/v1/x", hangup, 502, "ZWEAM701E", 0},
+		{"silence", "/svc/api/v1/x", silent, 504, "ZWEAM700E", 100 * time.Millisecond},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -190,7 +188,7 @@ func TestErrorsAreZoweDocuments(t *testing.T) {
 			if tt.endpoint != "" {
 				endpoints = []string{tt.endpoint}
 			}
-			g := startGateway(t, service{id: "svc", routes: restRoutes, endpoints: endpoints, policy: func(p *route.Policy) { p.Timeouts.Response = 200e6 }})
+			g := startGateway(t, service{id: "svc", routes: restRoutes, endpoints: endpoints, policy: func(p *route.Policy) { p.Timeouts.Response = tt.patience }})
 			resp, err := g.client(t, false).Do(&http.Request{Method: "GET", Host: "gw", URL: &url.URL{Scheme: "http", Host: g.http, Opaque: tt.path}})
 			if err != nil {
 				t.Fatal(err)

@@ -39,7 +39,7 @@ func TestMirrors(t *testing.T) {
 			},
 			RequestHeaders: route.HeaderEdit{Set: []route.HeaderValue{{Name: "X-Set", Value: "rule"}}},
 		}, g.backend("primary", primary)),
-		filtered("/gone", route.Filters{Mirrors: []route.Mirror{{Backend: new(g.backend("gone", freeAddress(t).String()))}}}, g.backend("primary", primary)),
+		filtered("/gone", route.Filters{Mirrors: []route.Mirror{{Backend: new(g.backend("gone", closedPort(t)))}}}, g.backend("primary", primary)),
 		filtered("/ws", route.Filters{Mirrors: []route.Mirror{{Backend: &one}}}, g.backend("ws", echoSession(t))),
 	)
 	next := func() string {

@@ -22,9 +22,6 @@ func ejectAfter(n int) upstream.Options {
 	return upstream.Options{Outliers: upstream.Outliers{Failures: n, Time: time.Hour, MaxTime: time.Hour}}
 }
 
-// closedPort is an address at which nobody listens.
-func closedPort(t *testing.T) string { return freeAddress(t).String() }
-
 // TestHandshakesTellOfEndpoints has one of two endpoints answer handshakes in each way.
 func TestHandshakesTellOfEndpoints(t *testing.T) {
 	raw := func(serve func(net.Conn, string)) func(*testing.T, *atomic.Int32) string {
@@ -53,7 +50,10 @@ func TestHandshakesTellOfEndpoints(t *testing.T) {
 			g := startGateway(t, service{
 				id: "svc", routes: wsRoute, endpoints: []string{tt.endpoint(t, &n), rawService(t, switches("good"))}, options: ejectAfter(3),
 				policy: func(p *route.Policy) {
-					p.LoadBalancing, p.Timeouts.Handshake, p.WebSocket.ConnectFailure = "round-robin", 200*time.Millisecond, route.StatusOnFailure
+					p.LoadBalancing, p.WebSocket.ConnectFailure = "round-robin", route.StatusOnFailure
+					if name == "silent" || name == "no TLS" {
+						p.Timeouts.Handshake = 200 * time.Millisecond
+					}
 				},
 			})
 			bad := g.pool.Services()[0].Endpoints[0]
@@ -97,7 +97,10 @@ func TestRequestsTellOfEndpoints(t *testing.T) {
 		"500": {status(500), false}, "501": {status(501), false}, "404": {status(404), false}, "429": {status(429), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			short := route.Timeouts{Response: 200 * time.Millisecond}
+			var short route.Timeouts
+			if name == "silent" {
+				short.Response = 200 * time.Millisecond
+			}
 			g := startGateway(t, service{
 				id: "svc", routes: map[string]string{"api/v1": "/"}, endpoints: []string{tt.endpoint(t), good(t)}, options: ejectAfter(2),
 				policy: func(p *route.Policy) { p.Timeouts = short },
@@ -260,7 +263,7 @@ func TestMissingPongsEject(t *testing.T) {
 		id: "svc", routes: wsRoute, endpoints: []string{deaf, rawService(t, switches("good"))}, options: ejectAfter(1),
 		policy: func(p *route.Policy) {
 			p.LoadBalancing, p.WebSocket.Failover = "round-robin", route.FailoverOff
-			p.WebSocket.PingInterval, p.WebSocket.PongTimeout = 50*time.Millisecond, 100*time.Millisecond
+			p.WebSocket.PingInterval, p.WebSocket.PongTimeout = 50*time.Millisecond, time.Second
 		},
 	})
 	c, br, _ := talk(t, g, handshake("/svc/ws/v1/x", "gw"))

@@ -146,6 +146,7 @@ func TestRebalance(t *testing.T) {
 			for range sessions {
 				players = append(players, play(t, g, "/svc/ws/v1/room", nil))
 			}
+			g.listed(t, sessions)
 			sv := g.pool.Service("svc", (&service{id: "svc", endpoints: []string{a.addr, b.addr, c.addr}}).specs())
 			if !auto {
 				g.mu.Lock()
@@ -244,7 +245,7 @@ func TestRebalanceThoughOneBeginsAgainAndAgain(t *testing.T) {
 // An endpoint that is drained and comes back before its sessions have found another one keeps them.
 func TestDrainTakenBack(t *testing.T) {
 	a := startInstance(t, "a", "")
-	g := between(t, func(p *route.Policy) { p.WebSocket.FailoverTimeout = 300 * time.Millisecond }, a)
+	g := between(t, func(p *route.Policy) { p.WebSocket.FailoverTimeout = 2 * time.Second }, a)
 	p := play(t, g, "/svc/ws/v1/room", nil)
 	g.listed(t, 1)
 	g.DrainEndpoint(g.endpoint(0))

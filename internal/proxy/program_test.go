@@ -105,12 +105,31 @@ func ruleTo(id string, backends ...route.Backend) []route.Rule {
 	return []route.Rule{{Route: leadsTo(id, backends...)}}
 }
 
-// nextPort is below the ports that the kernel chooses from, so that nobody else in this process gets one.
+// nextPort is below the ports that the kernel chooses from, so that nobody else in this process gets one, nor the process of overPumps,
+// which has a range of its own.
 var nextPort = func() *atomic.Uint32 {
 	var p atomic.Uint32
-	p.Store(10000 + rand.Uint32N(20000))
+	p.Store(10000 + rand.Uint32N(8000))
+	if os.Getenv("FAIRLEAD_ENGINE") != "" {
+		p.Add(10000)
+	}
 	return &p
 }()
+
+// closedPort is an address that refuses connections until the test ends: that of the client of a connection, so nobody else gets it.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); ln.Close() })
+	return c.LocalAddr().String()
+}
 
 // freeAddress is one on loopback that nobody listens on.
 func freeAddress(t *testing.T) netip.AddrPort {

@@ -34,6 +34,7 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // whatever the machine has: tests that are parallel wait for timers
 	if !oneEngine() && flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.bench").Value.String() == "" {
 		go overPumps() // beside the others: these tests wait more than they work
 	}
@@ -44,11 +45,11 @@ func oneEngine() bool {
 	return os.Getenv("FAIRLEAD_ENGINE") != "" || runtime.GOOS != "linux" || testing.Short()
 }
 
-// overPumps runs the whole suite over goroutine pumps.
+// overPumps runs the whole suite over goroutine pumps. It has almost all the time that go test gives a package.
 var overPumps = sync.OnceValue(func() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 590*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.timeout=170s")
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.timeout=580s")
 	cmd.Env = append(os.Environ(), "FAIRLEAD_ENGINE=pump")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
@@ -66,7 +67,7 @@ func TestOverPumps(t *testing.T) {
 }
 
 // wait bounds every wait of these tests.
-const wait = 10 * time.Second
+const wait = 30 * time.Second
 
 // lines is an access log that a test can wait on.
 type lines struct {
@@ -141,6 +142,12 @@ func startGateway(t *testing.T, services ...service) *gateway {
 // startGatewayOn starts a Server on those listeners, called http and https.
 func startGatewayOn(t *testing.T, listeners []ListenerConfig, services ...service) *gateway {
 	t.Helper()
+	return startLingering(t, 300*time.Millisecond, listeners, services...)
+}
+
+// startLingering is startGatewayOn for a Server that reads so long what nobody wants.
+func startLingering(t *testing.T, unread time.Duration, listeners []ListenerConfig, services ...service) *gateway {
+	t.Helper()
 	g := &gateway{log: &lines{got: make(chan struct{}, 1000)}, dir: t.TempDir(), pool: upstream.NewPool()}
 	log := slog.New(slog.DiscardHandler)
 	al, err := accesslog.Open(accesslog.Config{}, g.log, log)
@@ -151,7 +158,7 @@ func startGatewayOn(t *testing.T, listeners []ListenerConfig, services ...servic
 	table.Store(buildTableOn(g.pool, services))
 	g.Server = New(Options{Table: table.Load, AccessLog: al, Log: log, EurekaOn: true})
 	g.pool.OnLeave, g.pool.OnJoin = g.EndpointLeft, g.EndpointJoined
-	g.unread = 300 * time.Millisecond
+	g.unread = unread
 	g.table = table.Store
 	tls, err := upstream.TLSConfig{InsecureSkipVerify: true}.Load(log)
 	if err != nil {

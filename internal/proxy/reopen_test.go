@@ -48,14 +48,17 @@ func TestSessionOpensAtTheNextEndpoint(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var n atomic.Int32
-			first := freeAddress(t).String()
+			first := closedPort(t)
 			if fails != nil {
 				first = rawService(t, counted(&n, fails))
 			}
 			g := startGateway(t, service{
 				id: "svc", routes: wsRoute, endpoints: []string{first, rawService(t, switches("good"))},
 				policy: func(p *route.Policy) {
-					p.LoadBalancing, p.Timeouts.Handshake = "round-robin", 300*time.Millisecond
+					p.LoadBalancing = "round-robin"
+					if name == "silent" {
+						p.Timeouts.Handshake = 300 * time.Millisecond
+					}
 				},
 			})
 			for range 2 {

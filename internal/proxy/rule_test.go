@@ -111,7 +111,7 @@ func TestRuleFailures(t *testing.T) {
 	grpc := below("/grpc", g.backend("none"))
 	grpc.GRPC = true
 	wrong := filtered("/filter", route.Filters{Unsupported: "ExtensionRef: no such filter"}, g.backend("any", naming(t, "any")))
-	refused := freeAddress(t).String()
+	refused := closedPort(t)
 	addr := g.rules(below("/none", g.backend("none")), below("/invalid", invalid), below("/zero", route.Backend{Name: "zero"}), below("/empty"),
 		below("/refused", g.backend("refused", refused)), grpc, wrong)
 	for _, c := range []struct {

@@ -140,11 +140,7 @@ func TestConnectFailure(t *testing.T) {
 	answer := func(head string) func(net.Conn, *bufio.Reader, string) {
 		return func(c net.Conn, _ *bufio.Reader, _ string) { _, _ = io.WriteString(c, head) }
 	}
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
+	gone := closedPort(t)
 	tests := []struct {
 		name, path string
 		serve      func(net.Conn, *bufio.Reader, string)
@@ -152,6 +148,7 @@ func TestConnectFailure(t *testing.T) {
 		code       websocket.Code
 		reason     string // "…" at its end: a prefix
 		status     string
+		patience   time.Duration // of the gateway with the service; 0: the default's
 	}{
 		{name: "short", path: "/ws/wrong", code: 1003, reason: "Invalid URL format", status: "404"},
 		{name: "unknown service", path: "/wrong-service/ws/v1/uppercase", code: 1003, reason: "Requested service wrong-service is not known by the gateway", status: "404"},
@@ -175,15 +172,18 @@ func TestConnectFailure(t *testing.T) {
 			name: "500", path: "/svc/ws/v1/x", serve: answer("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"),
 			code: 1011, reason: "Failed to upgrade to websocket: Unexpected HTTP Response Status Code: 500 Internal Server Error", status: "500",
 		},
-		{name: "refused", path: "/svc/ws/v1/x", endpoints: []string{gone.Addr().String()}, code: 1011, reason: "Connection refused", status: "502"},
-		{name: "no TLS there", path: "/svc/ws/v1/x", endpoints: []string{"https://" + gone.Addr().String()}, code: 1011, reason: "Connection refused", status: "502"},
+		{name: "refused", path: "/svc/ws/v1/x", endpoints: []string{gone}, code: 1011, reason: "Connection refused", status: "502"},
+		{name: "no TLS there", path: "/svc/ws/v1/x", endpoints: []string{"https://" + gone}, code: 1011, reason: "Connection refused", status: "502"},
 		{
 			name: "echoed key", path: "/svc/ws/v1/x",
 			serve: answer("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + websocket.AcceptKey(clientKey) + "\r\n\r\n"),
 			code:  1011, reason: "Failed to upgrade to websocket: the service's handshake is invalid…", status: "502",
 		},
 		{name: "hang up", path: "/svc/ws/v1/x", serve: answer(""), code: 1011, reason: "Connection to the service was lost…", status: "502"},
-		{name: "silence", path: "/svc/ws/v1/x", serve: func(c net.Conn, br *bufio.Reader, _ string) { _, _ = br.ReadByte() }, code: 1011, reason: "Connection timed out…", status: "504"},
+		{
+			name: "silence", path: "/svc/ws/v1/x", serve: func(c net.Conn, br *bufio.Reader, _ string) { _, _ = br.ReadByte() },
+			code: 1011, reason: "Connection timed out…", status: "504", patience: 200 * time.Millisecond,
+		},
 	}
 	for _, tt := range tests {
 		endpoints := tt.endpoints
@@ -192,7 +192,7 @@ func TestConnectFailure(t *testing.T) {
 		}
 		t.Run(tt.name+"/close", func(t *testing.T) {
 			g := startGateway(t, service{id: "svc", routes: wsRoute, endpoints: endpoints, policy: func(p *route.Policy) {
-				p.Timeouts.Handshake = time.Second
+				p.Timeouts.Handshake = tt.patience
 			}})
 			c, br, head := talk(t, g, handshake(tt.path, "gw", "Sec-WebSocket-Protocol: a, b", "Sec-WebSocket-Extensions: permessage-deflate"))
 			if !strings.HasPrefix(head, "HTTP/1.1 101 ") || one(head, "Sec-WebSocket-Protocol") != "a" || len(field(head, "Sec-WebSocket-Extensions")) != 0 {
@@ -210,7 +210,7 @@ func TestConnectFailure(t *testing.T) {
 		})
 		t.Run(tt.name+"/status", func(t *testing.T) {
 			g := startGateway(t, service{id: "svc", routes: wsRoute, endpoints: endpoints, policy: func(p *route.Policy) {
-				p.Timeouts.Handshake, p.WebSocket.ConnectFailure = time.Second, route.StatusOnFailure
+				p.Timeouts.Handshake, p.WebSocket.ConnectFailure = tt.patience, route.StatusOnFailure
 			}})
 			d := route.DefaultEureka()
 			d.WebSocket.ConnectFailure = route.StatusOnFailure
@@ -321,11 +321,7 @@ func TestShutdownSays1001(t *testing.T) {
 // TestDeadEndpointIsPassedOver has one instance that is gone without a word. Under
 // least-sessions it would be picked first for ever: it never has a session.
 func TestDeadEndpointIsPassedOver(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
+	gone := closedPort(t)
 	alive := httpService(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") == "" {
 			_, _ = io.Copy(w, r.Body)
@@ -342,7 +338,7 @@ func TestDeadEndpointIsPassedOver(t *testing.T) {
 	})
 	g := startGateway(t, service{
 		id: "svc", routes: map[string]string{"ws/v1": "/ws", "api/v1": "/api"},
-		endpoints: []string{gone.Addr().String(), alive},
+		endpoints: []string{gone, alive},
 	})
 	for range 4 {
 		c, br, head := talk(t, g, handshake("/svc/ws/v1/x", "gw"))

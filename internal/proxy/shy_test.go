@@ -17,7 +17,7 @@ func TestMovePassesHungInstance(t *testing.T) {
 	defer close(release)
 	hung.onHandshake(func() { <-release })
 	g := between(t, func(p *route.Policy) {
-		p.LoadBalancing, p.WebSocket.FailoverTimeout = upstream.LeastSessions, 4*time.Second
+		p.LoadBalancing, p.WebSocket.FailoverTimeout = upstream.LeastSessions, 8*time.Second
 	}, a, hung, c)
 	g.endpoint(1).Drain(true)
 	g.endpoint(2).Drain(true)

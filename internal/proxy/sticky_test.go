@@ -118,7 +118,7 @@ func TestStickyIsChosenAnew(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := stickyService(t, 3)
 			if name == "dead" {
-				s.endpoints[1] = freeAddress(t).String()
+				s.endpoints[1] = closedPort(t)
 			}
 			g := startGateway(t, s)
 			for _, path := range []string{"/svc/ws/v1/x", "/svc/api/v1/x"} {

@@ -26,12 +26,13 @@ func TestRuleTimeouts(t *testing.T) {
 		return r
 	}
 	request := func(to *route.Timeouts) { to.Request = 50 * time.Millisecond }
+	long := func(to *route.Timeouts) { to.Request = time.Second }
 	backend := func(to *route.Timeouts) { to.BackendRequest = 50 * time.Millisecond }
 	h1, h2 := g.backend("h1", httpService(t, slow)), g.speaking(upstream.H2C, "h2", h2Service(t, false, slow))
 	addr := g.rules(
 		timed(below("/1/request", h1), request), timed(below("/1/backend", h1), backend),
 		timed(below("/2/request", h2), request), timed(below("/2/backend", h2), backend),
-		timed(below("/ws", g.backend("ws", echoSession(t))), request),
+		timed(below("/ws", g.backend("ws", echoSession(t))), long), timed(below("/long", h1), long),
 	)
 	overBoth(t, func(t *testing.T, c *http.Client) {
 		for _, path := range []string{"/1/request", "/1/backend", "/2/request", "/2/backend"} {
@@ -54,7 +55,7 @@ func TestRuleTimeouts(t *testing.T) {
 	if !strings.HasPrefix(head, "HTTP/1.1 101 ") {
 		t.Fatal(head)
 	}
-	resp, _ := ask(t, httpClient(t, false), "GET", "http://"+addr+"/1/request") // takes as long as the session's handshake may
+	resp, _ := ask(t, httpClient(t, false), "GET", "http://"+addr+"/long") // takes as long as the session's handshake may
 	if resp.StatusCode != 504 {
 		t.Error(resp.StatusCode)
 	}

@@ -63,7 +63,7 @@ func TestHTTP2Upstream(t *testing.T) {
 		below("/h2c", g.speaking(upstream.H2C, "h2c", h2Service(t, false, serve))),
 		below("/h2", g.speaking(upstream.H2, "h2", h2Service(t, true, serve))),
 		below("/other", g.speaking(upstream.H2C, "other", naming(t, "http/1.1"))),
-		below("/gone", g.speaking(upstream.H2C, "gone", freeAddress(t).String())),
+		below("/gone", g.speaking(upstream.H2C, "gone", closedPort(t))),
 	)
 	big := strings.Repeat("0123456789", 50_000)
 	overBoth(t, func(t *testing.T, c *http.Client) {

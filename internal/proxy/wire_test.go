@@ -301,7 +301,7 @@ func TestSlowAnswerHeadIsCut(t *testing.T) {
 // TestRefusedHeadLingers sends on behind a head that is refused. The gateway reads it for a while: a reset for bytes that
 // nobody took could overtake the answer (RFC 9112, section 9.6).
 func TestRefusedHeadLingers(t *testing.T) {
-	g := startGateway(t)
+	g := startLingering(t, wait, []ListenerConfig{{Name: "http", Address: "127.0.0.1:0"}})
 	for name, fields := range map[string]string{"malformed": "Bad Name: x\r\n", "expectation": "Expect: x\r\n", "too large": "X: " + strings.Repeat("x", 70<<10) + "\r\n"} {
 		c, br, _ := talk(t, g, "POST / HTTP/1.1\r\nHost: gw\r\n"+fields+"Content-Length: 1000000\r\n\r\n")
 		if _, err := io.Copy(io.Discard, br); err != nil {

@@ -15,11 +15,7 @@ import (
 // TestZoweErrors goes through the table of zowe.md, section 5.9, that concerns plain requests: v2's numbers and keys, with
 // the statuses of this gateway.
 func TestZoweErrors(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
+	gone := closedPort(t)
 	plain := httpService(t, echoHandler)
 	silent := rawService(t, func(_ net.Conn, br *bufio.Reader, _ string) { _, _ = io.Copy(io.Discard, br) })
 	broken := rawService(t, func(c net.Conn, _ *bufio.Reader, _ string) {
@@ -42,7 +38,7 @@ func TestZoweErrors(t *testing.T) {
 			content: "Load balancer does not have available server for client: svc",
 		},
 		"refused": {
-			send: get("/svc/api/v1/x"), endpoint: gone.Addr().String(), status: "502", number: "ZWEAG708E", key: "org.zowe.apiml.gateway.connectionRefused",
+			send: get("/svc/api/v1/x"), endpoint: gone, status: "502", number: "ZWEAG708E", key: "org.zowe.apiml.gateway.connectionRefused",
 			content: "The request to the URL '/svc/api/v1/x' failed after retrying on all known service instances. Caused by: Connection refused",
 		},
 		"unknown host": {
@@ -92,7 +88,10 @@ func TestZoweErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := service{id: "svc", routes: restRoutes, policy: func(p *route.Policy) {
-				p.Timeouts.Response, p.Auth, p.EncodedPath = 200*time.Millisecond, c.auth, c.encoded
+				p.Auth, p.EncodedPath = c.auth, c.encoded
+				if c.endpoint == silent {
+					p.Timeouts.Response = 100 * time.Millisecond
+				}
 			}}
 			if c.endpoint != "" {
 				s.endpoints = []string{c.endpoint}
