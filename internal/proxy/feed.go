@@ -20,7 +20,8 @@ const (
 	maxFeeds         = 16   // at once
 	feedFrames       = 256  // that wait for it: more are dropped, and counted
 	feedPause        = 50 * time.Millisecond
-	feedGoodbye      = 2 * time.Second // for the watcher's Close
+	feedGoodbye      = 2 * time.Second  // for the watcher's Close
+	feedStall        = 10 * time.Second // a watcher that takes nothing for so long is one no more
 )
 
 // A feed is one of them. It lives on a loop of its own client, not of the session.
@@ -36,6 +37,8 @@ type feed struct {
 	cur     websocket.Cursor // of what the watcher says
 	control []byte           // a frame of it
 	out     []byte           // what the stream did not take yet
+	left    int              // bytes that waited for the watcher when it was looked last; 0: none
+	stuck   time.Duration    // with left: since when it is that
 	parting bool             // the Close is sent, or waits in out
 	over    bool
 }
@@ -149,8 +152,7 @@ func (f *feed) due() {
 
 // show writes what the tap has, unless the watcher is slow: then it waits there, as far as there is room.
 func (f *feed) show() {
-	if len(f.out) > 0 || f.stream.Queued() > 0 {
-		f.timer.Reset(feedPause)
+	if f.slow() {
 		return
 	}
 	frames, dropped, ended := f.tap.Take()
@@ -165,6 +167,33 @@ func (f *feed) show() {
 		f.bye(websocket.Normal, "The session has ended")
 	}
 	f.flush()
+	if !f.over && !f.parting {
+		f.slow()
+	}
+}
+
+// slow reports whether something waits for the watcher still, and looks again soon; one that takes nothing gives its place up.
+func (f *feed) slow() bool {
+	left, now := len(f.out)+f.stream.Queued(), f.timer.Loop().Clock()
+	if left != f.left {
+		f.left, f.stuck = left, now
+	}
+	switch {
+	case left == 0:
+		return false
+	case now-f.stuck >= f.s.feedStall():
+		f.end()
+	default:
+		f.timer.Reset(feedPause)
+	}
+	return true
+}
+
+func (s *Server) feedStall() time.Duration {
+	if s.stall > 0 {
+		return s.stall
+	}
+	return feedStall
 }
 
 func (f *feed) say(v *frameView) {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -129,6 +130,33 @@ func TestFramesEnd(t *testing.T) {
 		defer g.mu.Unlock()
 		return len(g.feeds) == 0
 	})
+}
+
+// A watcher that does not read gives its place up, also when nothing more is said in the session.
+func TestFramesNotRead(t *testing.T) {
+	a := startInstance(t, "a", "")
+	g := between(t, nil, a)
+	g.stall = 50 * time.Millisecond
+	g.Admin = framesAdmin(MaxFramesPayload)
+	p := play(t, g, "/svc/ws/v1/room", nil)
+	c, _, _ := talk(t, g, handshake("/application/"+g.only(t), "gw"))
+	_ = c.(*net.TCPConn).SetReadBuffer(4096)
+	feeds := func() int {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return len(g.feeds)
+	}
+	long := strings.Repeat("x", MaxFramesPayload)
+	for range 20_000 {
+		if feeds() == 0 {
+			break
+		}
+		p.say(long)
+		p.hear("a " + long)
+	}
+	eventually(t, "the end of the feed", func() bool { return feeds() == 0 })
+	p.say("still")
+	p.hear("a still")
 }
 
 // Who may not see frames is told so, and there are so many feeds at most. Those that are open end with the gateway.

@@ -84,7 +84,7 @@ type Server struct {
 	unread     time.Duration                // constant: unreadTimeout, less in tests
 	greeting   time.Duration                // constant: headTimeout for PROXY header and TLS, less in tests
 	asking     time.Duration                // constant: authTimeout, less in tests
-	stall      time.Duration                // constant: of a session's slow reader; 0: the relay's own; less in tests
+	stall      time.Duration                // constant: of slow readers; 0: the relay's own, feedStall; less in tests
 	lastPolicy atomic.Pointer[sharedPolicy] // of the last session
 
 	living    context.Context // ends with Shutdown
