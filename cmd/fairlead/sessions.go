@@ -107,11 +107,16 @@ func (c *sessionsCloseCommand) Run() error {
 
 type sessionsMoveCommand struct {
 	clientFlags
-	ID string `arg:"" help:"sessionId of the list."`
+	ID       string `arg:"" help:"sessionId of the list."`
+	Instance string `help:"Instance to move it to. Default: one that the route's loadBalancing chooses."`
 }
 
 // Run moves one session.
 func (c *sessionsMoveCommand) Run() error {
-	_, _, err := c.call(http.MethodPost, "/application/websockets/"+url.PathEscape(c.ID)+"/move")
+	path := "/application/websockets/" + url.PathEscape(c.ID) + "/move"
+	if c.Instance != "" {
+		path += "?" + url.Values{"instance": {c.Instance}}.Encode()
+	}
+	_, _, err := c.call(http.MethodPost, path)
 	return err
 }

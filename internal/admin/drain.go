@@ -15,8 +15,9 @@ type Moves interface {
 	// DrainEndpoint has an endpoint leave by the operator's word, and returns how many sessions it has.
 	DrainEndpoint(e *upstream.Endpoint) (sessions int)
 
-	// MoveSession moves a session to another endpoint. The errors are proxy.ErrNoSession, ErrStays and ErrNoOther.
-	MoveSession(id string) error
+	// MoveSession moves a session to another endpoint: the instance of that name, or with "" any. The errors are proxy.ErrNoSession,
+	// ErrStays, ErrNoOther and ErrNotThere.
+	MoveSession(id, instance string) error
 
 	// Rebalance moves sessions until the endpoints of a service have equal shares, and returns how many that will be.
 	Rebalance(*upstream.Service) (sessions int)
@@ -25,9 +26,9 @@ type Moves interface {
 	FailoverOffUntil(service string) time.Time
 }
 
-// moveSession moves a session to another instance, without loss.
+// moveSession moves a session to another instance, without loss: to that of ?instance=, if it says so.
 func (s *server) moveSession(w http.ResponseWriter, r *http.Request) {
-	switch err := s.Moves.MoveSession(r.PathValue("id")); {
+	switch err := s.Moves.MoveSession(r.PathValue("id"), r.URL.Query().Get("instance")); {
 	case errors.Is(err, proxy.ErrNoSession):
 		noSession(w)
 	case err != nil:

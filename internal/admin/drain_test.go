@@ -18,7 +18,10 @@ func (fakeMoves) DrainEndpoint(e *upstream.Endpoint) int {
 	return int(e.Sessions())
 }
 
-func (fakeMoves) MoveSession(id string) error {
+func (fakeMoves) MoveSession(id, instance string) error {
+	if instance == "gone" {
+		return proxy.ErrNotThere
+	}
 	return map[string]error{"none": proxy.ErrNoSession, "off": proxy.ErrStays, "alone": proxy.ErrNoOther}[id]
 }
 
@@ -44,6 +47,8 @@ func TestMoveAndRebalance(t *testing.T) {
 		{"websockets/off/move", 409, "failover is off"},
 		{"websockets/alone/move", 409, "no other instance"},
 		{"websockets/any/move", 202, ""},
+		{"websockets/any/move?instance=there", 202, ""},
+		{"websockets/any/move?instance=gone", 409, "no such other instance"},
 		{"services/nowhere/rebalance", 404, "no service"},
 		{"services/orders/rebalance", 202, `{"serviceId":"orders","sessions":1}`},
 	} {

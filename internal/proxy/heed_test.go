@@ -60,7 +60,7 @@ func TestStaysNotAtOneThatLeaves(t *testing.T) {
 			b.refuse.Store(0)
 		}
 	})
-	if err := g.MoveSession(g.only(t)); err != nil {
+	if err := g.MoveSession(g.only(t), ""); err != nil {
 		t.Fatal(err)
 	}
 	moved(t, &g.Sessions)
@@ -101,7 +101,7 @@ func TestMovesAreTold(t *testing.T) {
 	t.Run("planned", func(t *testing.T) {
 		a, b := startInstance(t, "a", ""), startInstance(t, "b", "")
 		g, j, p := start(t, nil, a, b)
-		if err := g.MoveSession(g.only(t)); err != nil {
+		if err := g.MoveSession(g.only(t), ""); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "a line of the log", func() bool { return j.says("moved=1 lost=0") })
@@ -112,7 +112,7 @@ func TestMovesAreTold(t *testing.T) {
 		a, b := startInstance(t, "a", ""), startInstance(t, "b", "")
 		g, j, p := start(t, nil, a, b)
 		b.refuse.Store(503)
-		if err := g.MoveSession(g.only(t)); err != nil {
+		if err := g.MoveSession(g.only(t), ""); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "a search that failed", func() bool { return unmoved(g) == 1 })

@@ -81,7 +81,7 @@ func TestMovesFollowTheKey(t *testing.T) {
 	settled("keys of all", func(key string) *upstream.Endpoint { return leads(t, sv, key) })
 
 	id, first := g.listed(t, sessions)[0].SessionID, leads(t, sv, "0")
-	if err := g.MoveSession(id); err != nil {
+	if err := g.MoveSession(id, ""); err != nil {
 		t.Fatal(err)
 	}
 	settled("the second of the key", func(key string) *upstream.Endpoint {

@@ -2,14 +2,10 @@ package proxy
 
 import (
 	"errors"
-	"net/http"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/fairlead-gateway/fairlead/internal/accesslog"
-	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/relay"
 	"github.com/fairlead-gateway/fairlead/internal/route"
@@ -45,6 +41,7 @@ type moving struct {
 	at       time.Time          // of the last move
 	messages int64              // of services to the client, by then
 	poor     int                // moves in a row that were not good
+	wanted   string             // ID of the endpoint that an operator wants it to move to; "": any
 }
 
 // Lost implements relay.Owner: whether another endpoint is looked for, and what the client is told if not, or if there is none.
@@ -62,6 +59,9 @@ func (ss *Session) Lost(r *relay.Session, loss relay.Loss) relay.Verdict {
 	q := &search{
 		ss: ss, relay: r, epoch: loss.Epoch, lost: ss.endpoint.Load(), planned: loss.Planned, verdict: v, began: time.Now(), hurried: loss.Waiting > 0,
 		cause: loss.Cause,
+	}
+	if loss.Cause == causeMove {
+		q.wanted = ss.moving.wanted
 	}
 	ss.moving.search = q
 	q.mover = ss.owner.moverOf(q.lost.Service())
@@ -170,6 +170,7 @@ type search struct {
 	lost    *upstream.Endpoint
 	planned bool
 	cause   string        // of the loss
+	wanted  string        // ID of the one endpoint that is asked; "": any is
 	hurried bool          // bytes of the client wait for it
 	verdict relay.Verdict // if it finds none
 	began   time.Time
@@ -183,11 +184,6 @@ type search struct {
 	// Guarded by the mover's lock.
 	added, finished bool
 }
-
-// A refusal is an endpoint's word that the session is not to be taken over, there or anywhere.
-type refusal relay.Verdict
-
-func (r *refusal) Error() string { return r.Reason }
 
 // over tells that nobody waits for the search any more.
 func (q *search) over() bool { return q.leash.ended() != nil }
@@ -270,6 +266,14 @@ func (q *search) take() *upstream.Endpoint {
 		}
 	}
 	passed := append(slices.Clone(q.tried), q.lost)
+	if q.wanted != "" {
+		ep, err := service.PickNamed(q.wanted, passed...)
+		if err != nil {
+			return nil
+		}
+		ep.Acquire()
+		return ep
+	}
 	ep, err := take(append(q.mover.shy(), passed...)...)
 	if err != nil {
 		ep, err = take(passed...)
@@ -294,92 +298,6 @@ func (q *search) share(ep *upstream.Endpoint) time.Time {
 	}
 	left := time.Until(q.until)
 	return q.until.Add(left/time.Duration(min(others, 2)+1) - left)
-}
-
-// attempt shakes hands with ep for the session. A *refusal ends the search, any other error passes ep over.
-func (q *search) attempt(r loop.Runner, ep *upstream.Endpoint) (*relay.Side, error) {
-	p, s := q.ss.policy, q.mover.s
-	deadline := earlier(time.Now().Add(p.attempt), q.share(ep))
-	d := dialing{r, &q.leash, s.settings.Load().upstream, p.connect}
-	conn, err := d.dial(ep, deadline)
-	if err != nil {
-		return nil, err
-	}
-	c := http1.NewClientConn(conn)
-	c.SetLimit(deadline)
-	side, err := q.shake(c, ep)
-	if gone := q.leash.letGo(); gone != nil && err == nil {
-		err = gone
-		side.Stream.Abort()
-		return nil, err
-	}
-	if err != nil {
-		_ = c.Close()
-	}
-	return side, err
-}
-
-// shake says what the first handshake said, and wants what it was answered.
-func (q *search) shake(c *http1.ClientConn, ep *upstream.Endpoint) (*relay.Side, error) {
-	if err := q.leash.hold(c); err != nil {
-		return nil, err
-	}
-	var rec accesslog.Record
-	var st relay.Stats
-	q.ss.unpackTo(&rec)
-	q.relay.Stats(&st)
-	key := websocket.NewKey()
-	head, extensions := q.ss.head.append(nil, &rec, &resumption{host: ep.Address(), key: key, resumed: st.Moves + 1})
-	if err := c.Send(head, nil, false); err != nil {
-		return nil, err
-	}
-	var resp http1.Response
-	for range maxInterim {
-		if err := c.ReadResponse(http.MethodGet, &resp, 0); err != nil {
-			return nil, err
-		}
-		if resp.Status < 200 && resp.Status != http.StatusSwitchingProtocols {
-			continue
-		}
-		was := websocket.Agreed{Protocol: rec.Subprotocol, Extensions: extensions}
-		if err := judge(&resp, key, &was); err != nil {
-			return nil, err
-		}
-		conn, early := c.TakeOver()
-		return &relay.Side{Stream: loop.Attach(q.relay.Loop(), conn), Head: early, Deflate: was.Deflate()}, nil
-	}
-	return nil, errInterim
-}
-
-// judge says what the final answer of an endpoint to a session's second handshake means.
-func judge(resp *http1.Response, key string, was *websocket.Agreed) error {
-	status := strconv.Itoa(resp.Status) + " " + http.StatusText(resp.Status)
-	switch {
-	case resp.Status == http.StatusUnauthorized || resp.Status == http.StatusForbidden:
-		return &refusal{Code: websocket.Policy, Reason: "The service refused the session at another instance: " + status}
-	case resp.Status >= 500:
-		return errors.New("service answered " + status)
-	case resp.Status != http.StatusSwitchingProtocols:
-		return &refusal{Code: websocket.ServiceRestart, Reason: "Another instance of the service does not take the session over: " + status}
-	}
-	if err := plainSwitch(resp); err != nil {
-		return err
-	}
-	offered := websocket.Offered{}
-	if was.Protocol != "" {
-		offered.Protocols = []string{was.Protocol}
-	}
-	if was.Extensions != "" {
-		offered.Deflate = []string{was.Extensions}
-	}
-	now, err := websocket.CheckResponse(resp.Status, &resp.Fields, key, offered)
-	if err != nil {
-		return err
-	}
-	if why := was.Continues(now); why != "" {
-		return &refusal{Code: websocket.ServiceRestart, Reason: "Another instance of the service agrees on " + why}
-	}
-	return nil
 }
 
 // resume gives the session its next upstream, on its loop. False: it was too late.

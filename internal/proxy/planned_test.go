@@ -46,7 +46,7 @@ func TestPlannedMove(t *testing.T) {
 	quick := func(p *route.Policy) { p.WebSocket.Drain, p.WebSocket.DrainWindow = route.MoveAway, -1 }
 	for name, leave := range map[string]func(g *gateway, id string, a, b *instance){
 		"operator": func(g *gateway, id string, _, _ *instance) {
-			if err := g.MoveSession(id); err != nil {
+			if err := g.MoveSession(id, ""); err != nil {
 				t.Error(err)
 			}
 		},
@@ -90,12 +90,63 @@ func TestPlannedMoveSaysGoodbye(t *testing.T) {
 	}
 	g := between(t, nil, a, b)
 	p := play(t, g, "/svc/ws/v1/room", nil)
-	if err := g.MoveSession(g.listed(t, 1)[0].SessionID); err != nil {
+	if err := g.MoveSession(g.listed(t, 1)[0].SessionID, ""); err != nil {
 		t.Fatal(err)
 	}
 	if code := <-told; code != ws.StatusGoingAway {
 		t.Errorf("the instance was told %d, want 1001", code)
 	}
+	p.say("one")
+	p.hear("b one")
+}
+
+// An operator may say which instance a session moves to.
+func TestPlannedMoveToOne(t *testing.T) {
+	a, b, c := startInstance(t, "a", ""), startInstance(t, "b", ""), startInstance(t, "c", "")
+	g := between(t, nil, a, b, c)
+	p := play(t, g, "/svc/ws/v1/room", nil)
+	id := g.only(t)
+	for _, instance := range []string{g.endpoint(0).ID, "none"} {
+		if err := g.MoveSession(id, instance); !errors.Is(err, ErrNotThere) {
+			t.Errorf("to %s: %v", instance, err)
+		}
+	}
+	for i, name := range []string{"c", "b", "a"} {
+		if err := g.MoveSession(id, g.endpoint(2-i).ID); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a move", func() bool { return g.listed(t, 1)[0].Moves == i+1 })
+		p.say("x")
+		p.hear(name + " x")
+	}
+	// Where that one refuses it, no other is asked.
+	c.refuse.Store(503)
+	if err := g.MoveSession(id, g.endpoint(2).ID); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a search that found none", func() bool { return g.Counts().Routes[0].Unmoved == 1 })
+	p.say("x")
+	p.hear("a x")
+}
+
+// A session that an operator moves is not given up because its instance dies meanwhile.
+func TestLostWhileMoved(t *testing.T) {
+	a, b := startInstance(t, "a", ""), startInstance(t, "b", "")
+	g := between(t, nil, a, b)
+	p := play(t, g, "/svc/ws/v1/room", nil)
+	b.refuse.Store(503)
+	asked := 0
+	b.onHandshake(func() {
+		if asked++; asked == 1 {
+			a.kill(true)
+			return
+		}
+		b.refuse.Store(0)
+	})
+	if err := g.MoveSession(g.only(t), ""); err != nil {
+		t.Fatal(err)
+	}
+	moved(t, &g.Sessions)
 	p.say("one")
 	p.hear("b one")
 }
@@ -106,22 +157,22 @@ func TestNotMoved(t *testing.T) {
 	g := between(t, nil, a, b)
 	play(t, g, "/svc/ws/v1/room?EIO=4", nil)
 	g.pool.Service("alone", (&service{id: "alone", endpoints: []string{a.addr}}).specs())
-	if err := g.MoveSession(g.listed(t, 1)[0].SessionID); !errors.Is(err, ErrStays) {
+	if err := g.MoveSession(g.listed(t, 1)[0].SessionID, ""); !errors.Is(err, ErrStays) {
 		t.Errorf("failover off: %v", err)
 	}
-	if err := g.MoveSession("none"); !errors.Is(err, ErrNoSession) {
+	if err := g.MoveSession("none", ""); !errors.Is(err, ErrNoSession) {
 		t.Errorf("none: %v", err)
 	}
 	p := play(t, g, "/svc/ws/v1/room", nil) // at b
 	g.endpoint(0).Drain(true)
 	id := g.listed(t, 2)[1].SessionID
-	if err := g.MoveSession(id); !errors.Is(err, ErrNoOther) {
+	if err := g.MoveSession(id, ""); !errors.Is(err, ErrNoOther) {
 		t.Errorf("no other: %v", err)
 	}
 	// One that takes no session over keeps nobody from going on.
 	g.endpoint(0).Drain(false)
 	a.refuse.Store(503)
-	if err := g.MoveSession(id); err != nil {
+	if err := g.MoveSession(id, ""); err != nil {
 		t.Fatal(err)
 	}
 	for range 20 {

@@ -15,11 +15,12 @@ var (
 	ErrNoSession = errors.New("there is no live session with this id")
 	ErrStays     = errors.New("failover is off for this session")
 	ErrNoOther   = errors.New("the service has no other instance that takes sessions")
+	ErrNotThere  = errors.New("the service has no such other instance that takes sessions")
 )
 
-// MoveSession has the session with that id move to another endpoint, without loss, when it stands between two messages. The errors
-// are ErrNoSession, ErrStays and ErrNoOther.
-func (s *Server) MoveSession(id string) error {
+// MoveSession has the session with that id move to another endpoint, without loss, when it stands between two messages: that whose ID is
+// instance, if that is not "", and else none. The errors are ErrNoSession, ErrStays, ErrNoOther and ErrNotThere.
+func (s *Server) MoveSession(id, instance string) error {
 	ss := s.Sessions.find(id)
 	switch {
 	case ss == nil:
@@ -28,10 +29,21 @@ func (s *Server) MoveSession(id string) error {
 		return ErrStays
 	}
 	e := ss.endpoint.Load()
-	if _, err := e.Newest().Pick(upstream.Choice{}, e); err != nil {
+	if instance != "" {
+		if _, err := e.Newest().PickNamed(instance, e); err != nil {
+			return ErrNotThere
+		}
+	} else if _, err := e.Newest().Pick(upstream.Choice{}, e); err != nil {
 		return ErrNoOther
 	}
-	ss.relay.Load().Detach(causeMove)
+	r := ss.relay.Load()
+	r.Loop().Post(func() {
+		if ss.moving == nil {
+			ss.moving = new(moving)
+		}
+		ss.moving.wanted = instance
+	})
+	r.Detach(causeMove)
 	return nil
 }
 

@@ -36,7 +36,28 @@ func (s *Session) giveUp(v Verdict) {
 		s.owner.Moved(s, s.link.epoch, false)
 		return
 	}
+	if v.Stay && !s.askAgain(&v) {
+		return
+	}
 	s.fail(v)
+}
+
+// askAgain asks an owner that would have the session stay with an upstream which has gone since it was asked. It reports whether
+// the session ends: then v is what the owner says.
+func (s *Session) askAgain(v *Verdict) (ends bool) {
+	m := s.link.move
+	m.asked = false
+	s.owner.Moved(s, s.link.epoch, false)
+	loss := Loss{Cause: CauseLost, Movable: s.movable()}
+	if m.code != 0 {
+		loss.Cause, loss.Code, loss.Reason = CauseClosed, m.code, m.reason
+	}
+	m.why = loss.Cause
+	if *v = s.ask(&loss); v.Wait <= 0 {
+		return true
+	}
+	m.begin(s, stepGone, m.why, *v)
+	return false
 }
 
 // fail ends a session that has lost its upstream and found no other.

@@ -176,6 +176,35 @@ func TestEdges(t *testing.T) {
 			}
 			w.goesOn(0)
 		}},
+		{"planned: upstream lost, GiveUp to stay", one, func(w *world) {
+			w.pass()
+			w.s.Detach("operator")
+			synctest.Wait()
+			w.do(func() { w.up.die(false) })
+			w.asked(1, true)
+			w.s.GiveUp(w.loss.Epoch, relay.Verdict{Stay: true})
+			w.asked(2, true)
+			if w.loss.Planned || w.loss.Cause != relay.CauseLost || !w.loss.Movable {
+				w.t.Fatalf("asked %+v", w.loss)
+			}
+			w.goesOn(0)
+		}},
+		{"planned: its Close, GiveUp to stay, nowhere", one, func(w *world) {
+			w.pass()
+			w.s.Detach("operator")
+			synctest.Wait()
+			w.do(func() {
+				w.up.out = websocket.AppendClose(w.up.out, nil, websocket.GoingAway, "see you")
+				w.up.closed = true
+				w.up.send(1 << 20)
+			})
+			w.asked(1, true)
+			epoch := w.loss.Epoch
+			w.wait = 0
+			w.s.GiveUp(epoch, relay.Verdict{Stay: true})
+			w.asked(2, false)
+			w.told(websocket.GoingAway, "see you")
+		}},
 		{"planned: upstream lost", one, func(w *world) {
 			w.pass()
 			w.s.Detach("drain")
