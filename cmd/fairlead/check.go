@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fairlead-gateway/fairlead/internal/auth"
 	"github.com/fairlead-gateway/fairlead/internal/config"
 	"github.com/fairlead-gateway/fairlead/internal/eureka"
 	"github.com/fairlead-gateway/fairlead/internal/route"
@@ -36,7 +37,7 @@ func (c *checkCommand) Run() error {
 		return err
 	}
 	taken := tryAddresses(conf) // told last: beside a gateway that runs the rest is worth knowing
-	if _, err := reloadable(conf, slog.New(slog.DiscardHandler)); err != nil {
+	if _, err := reloadable(conf, auth.NewKeyCache(slog.New(slog.DiscardHandler)), slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	if problems := eureka.StaticProblems(conf.Registry.StaticDefinitions); len(problems) > 0 {

@@ -47,6 +47,7 @@ type gateway struct {
 	users     atomic.Pointer[auth.Users]    // of admin
 	defaults  atomic.Pointer[config.Config] // what the provider reads anew at Refresh
 	dialer    atomic.Pointer[upstream.Dialer]
+	keys      *auth.KeyCache // of issuers of tokens
 	keypair   *proxy.Keypair // the registry's certificate; nil: off
 
 	registryListener net.Listener
@@ -65,6 +66,7 @@ func startGateway(c *config.Config, objects openObjects, stdout, stderr io.Write
 	g := &gateway{started: c, config: c, level: new(slog.LevelVar), failed: make(chan error, 1)}
 	g.level.Set(c.Log.SlogLevel())
 	g.logQueue, g.log = openLogQueue(stderr, c.Log.Format, g.level)
+	g.keys = auth.NewKeyCache(g.log)
 	if err := g.build(c, objects, stdout); err != nil {
 		g.release()
 		return nil, err
@@ -135,17 +137,18 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 	pool.OnEject, pool.OnReturn = g.endpointEjected, g.endpointReturned
 	g.manager.OnSwap(func(t *route.Table) { g.server.Program(t) })
 	g.server.Admin = admin.New(admin.Options{
-		Sessions: &g.server.Sessions, Moves: g.server, Table: g.manager.Table, Pool: pool, Users: g.users.Load, Stopping: g.server.Stopping,
+		Sessions: &g.server.Sessions, Moves: g.server, Revoke: g.server.Revoke, Table: g.manager.Table, Pool: pool, Users: g.users.Load, Stopping: g.server.Stopping,
 		Registry: g.registry, Instances: g.instances(), Cluster: g.clusterStatus(), Objects: g.statuses,
 		Metrics: g.metrics(pool), Version: buildVersion(), Log: g.log,
 	})
-	settings, err := reloadable(c, g.log)
+	settings, err := reloadable(c, g.keys, g.log)
 	if err != nil {
 		return err
 	}
 	if err := g.server.Apply(*settings); err != nil {
 		return err
 	}
+	g.keys.Keep(settings.Tokens)
 	g.dialer.Store(settings.Dialer)
 	return g.listen(c)
 }
@@ -229,7 +232,7 @@ func (g *gateway) statuses() any {
 }
 
 // reloadable makes what the data plane may swap while it runs.
-func reloadable(c *config.Config, log *slog.Logger) (*proxy.Reloadable, error) {
+func reloadable(c *config.Config, keys *auth.KeyCache, log *slog.Logger) (*proxy.Reloadable, error) {
 	tlsConfig, err := c.Upstream.TLS.Load(log)
 	if err != nil {
 		return nil, c.ErrorAt("upstream.tls", err, "")
@@ -238,8 +241,12 @@ func reloadable(c *config.Config, log *slog.Logger) (*proxy.Reloadable, error) {
 	if err != nil {
 		return nil, c.ErrorAt("auth.basic", err, "")
 	}
+	tokens, err := c.Auth.JWT.Open(keys)
+	if wrong, ok := errors.AsType[*auth.ConfigError](err); ok {
+		return nil, c.ErrorAt("auth.jwt."+wrong.Key, wrong.Err, wrong.Hint)
+	}
 	return &proxy.Reloadable{
-		TrustedProxies: c.Gateway.TrustedProxies, Limits: c.Limits, Users: users,
+		TrustedProxies: c.Gateway.TrustedProxies, Limits: c.Limits, Users: users, Tokens: tokens, PassCredentials: c.Auth.PassCredentials,
 		Defaults: route.DefaultEureka().Overlay(c.Defaults), Dialer: &upstream.Dialer{TLS: tlsConfig},
 	}, nil
 }

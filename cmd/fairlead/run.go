@@ -66,6 +66,7 @@ func cutShort(signals <-chan os.Signal) {
 // run starts what the gateway is made of. Each part ends when ctx does.
 func (g *gateway) run(ctx context.Context) {
 	g.wg.Go(func() { g.watch("routes", g.manager.Run(ctx)) })
+	g.wg.Go(func() { g.keys.Run(ctx) })
 	g.wg.Go(func() { g.watch("probes", g.prober.Run(ctx)) })
 	if g.source != nil {
 		g.wg.Go(func() { g.watch("registries", g.source.Run(ctx)) })
@@ -178,7 +179,7 @@ func (g *gateway) logRefused(err error) {
 
 // apply swaps in what may change while the gateway runs, or nothing of it.
 func (g *gateway) apply(c *config.Config) error {
-	settings, err := reloadable(c, g.log)
+	settings, err := reloadable(c, g.keys, g.log)
 	if err != nil {
 		return err
 	}
@@ -201,6 +202,7 @@ func (g *gateway) apply(c *config.Config) error {
 	if err := g.server.Apply(*settings); err != nil {
 		return err
 	}
+	g.keys.Keep(settings.Tokens)
 	g.dialer.Store(settings.Dialer)
 	g.users.Store(users)
 	if g.registry != nil {

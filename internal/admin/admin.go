@@ -24,6 +24,7 @@ import (
 type Options struct {
 	Sessions  *proxy.Sessions
 	Moves     Moves
+	Revoke    func(*proxy.Revocation) (proxy.Revoked, error)
 	Table     func() *route.Table
 	Pool      *upstream.Pool
 	Users     func() *auth.Users          // who may use the protected endpoints; a reload may change it
@@ -77,6 +78,7 @@ func New(o Options) http.Handler {
 		{"/application/websockets/{id}/move", "POST", false, []http.HandlerFunc{s.moveSession}},
 		{"/application/services/{id}/rebalance", "POST", false, []http.HandlerFunc{s.rebalance}},
 		{"/application/services/{id}/drain", "POST, DELETE", false, []http.HandlerFunc{s.drain, s.undrain}},
+		{"/application/revoke", "POST", false, []http.HandlerFunc{s.revoke}},
 		{"/application/metrics", "GET", false, []http.HandlerFunc{s.Metrics.ServeHTTP}},
 		{"/application/objects", "GET", false, []http.HandlerFunc{s.objects}},
 	} {

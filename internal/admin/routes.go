@@ -81,6 +81,7 @@ type webSocketView struct {
 	Drain          route.Wait           `json:"drain"`
 	DrainWindow    string               `json:"drainWindow,omitempty"`
 	OnUnhealthy    route.Wait           `json:"onUnhealthy"`
+	OnAuthExpiry   route.AuthExpiry     `json:"onAuthExpiry,omitempty"` // where auth asks for something
 	Rebalance      route.Rebalance      `json:"rebalance,omitempty"`
 }
 
@@ -95,6 +96,9 @@ func viewPolicy(p *route.Policy) policyView {
 			PingInterval: set(l.Ping), PongTimeout: set(l.Pong), AllowedOrigins: ws.AllowedOrigins, MaxSessions: ws.MaxSessions,
 			PerClient: ws.MaxSessionsPerClient, Failover: ws.Failover, Drain: m.Drain, OnUnhealthy: m.OnUnhealthy, Rebalance: m.Rebalance,
 		},
+	}
+	if p.Auth.On() {
+		v.WebSocket.OnAuthExpiry = ws.OnAuthExpiry
 	}
 	if ws.MessageRate > 0 {
 		v.WebSocket.MessageRate, v.WebSocket.MessageBurst = ws.MessageRate.String(), l.MessageBurst

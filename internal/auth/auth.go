@@ -1,4 +1,5 @@
-// Package auth says who a client is: basic credentials against htpasswd lines with bcrypt.
+// Package auth says who a client is: basic credentials against htpasswd lines with bcrypt (auth.go), bearer tokens against the keys of
+// their issuers (jwt.go), and what of them has been revoked since (revoke.go).
 package auth
 
 import (
@@ -61,10 +62,18 @@ func (c BasicConfig) Open() (*Users, error) {
 	return all, nil
 }
 
-// An Identity is a client that was recognised.
+// An Identity is a client that was recognised. It is immutable.
 type Identity struct {
 	User   string
-	Method string // basic
+	Method string // basic, bearer
+
+	// Of a token.
+	Issuer  string
+	TokenID string    // jti; "": it has none
+	Issued  time.Time // zero: it does not say
+	Expires time.Time // when it lets nobody in any more, clockSkew included
+
+	hash string // of basic: that of the password, as it is configured
 }
 
 // An Error is a client that was not let in, with the answer it gets.
@@ -89,8 +98,8 @@ const (
 	verifyDeadline = 10 * time.Second
 )
 
-// challenge asks for basic credentials (RFC 7617).
-const challenge = `Basic realm="Realm"`
+// BasicChallenge asks for basic credentials (RFC 7617).
+const BasicChallenge = `Basic realm="Realm"`
 
 // Users are names with their bcrypt hashes. They are immutable once open; what has been
 // verified is remembered for a while, as a keyed hash, because clients poll.
@@ -269,14 +278,14 @@ func (u *Users) Identify(ctx context.Context, authorization []string, slow func(
 		return nil, &Error{Status: http.StatusServiceUnavailable, Reason: "no users are configured"}
 	}
 	if len(authorization) > 1 {
-		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "several Authorization headers"}
+		return nil, &Error{Status: http.StatusUnauthorized, Challenge: BasicChallenge, Reason: "several Authorization headers"}
 	}
 	user, password, ok := basicCredentials(authorization)
 	if !ok {
-		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: NoCredentials}
+		return nil, &Error{Status: http.StatusUnauthorized, Challenge: BasicChallenge, Reason: NoCredentials}
 	}
 	if len(user)+len(password) > maxCredential {
-		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "credentials too long"}
+		return nil, &Error{Status: http.StatusUnauthorized, Challenge: BasicChallenge, Reason: "credentials too long"}
 	}
 	sum := u.sum(user, password)
 	good := u.remembered(sum)
@@ -292,9 +301,14 @@ func (u *Users) Identify(ctx context.Context, authorization []string, slow func(
 		}
 	}
 	if !good {
-		return nil, &Error{Status: http.StatusUnauthorized, Challenge: challenge, Reason: "wrong credentials"}
+		return nil, &Error{Status: http.StatusUnauthorized, Challenge: BasicChallenge, Reason: "wrong credentials"}
 	}
-	return &Identity{User: user, Method: "basic"}, nil
+	return &Identity{User: user, Method: "basic", hash: string(u.hashes[user])}, nil
+}
+
+// Accepts tells whether who was let in by a password would be so today: the user is there, with the same line.
+func (u *Users) Accepts(id *Identity) bool {
+	return u != nil && string(u.hashes[id.User]) == id.hash && id.hash != ""
 }
 
 // basicCredentials reads the one value of Authorization (RFC 7617, section 2).

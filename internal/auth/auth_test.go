@@ -229,7 +229,7 @@ func TestAuthenticate(t *testing.T) {
 		r.Header["Authorization"] = c.header
 		id, err := u.Authenticate(r)
 		if c.want == nil {
-			if err != nil || *id != (Identity{User: "ada", Method: "basic"}) {
+			if err != nil || id.User != "ada" || id.Method != "basic" || !u.Accepts(id) {
 				t.Errorf("%s: %v, %v", c.name, id, err)
 			}
 			continue

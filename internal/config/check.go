@@ -37,6 +37,9 @@ func check(c *Config) Errors {
 	k.later()
 	k.kubernetes()
 	k.users("auth.basic", c.Auth.Basic)
+	for _, wrong := range c.Auth.JWT.Check() {
+		k.add("auth.jwt."+wrong.Key, wrong.Err, wrong.Hint)
+	}
 	k.users("admin", c.Admin.BasicConfig)
 	k.users("registry.auth", c.Registry.Auth.BasicConfig)
 	if _, err := c.Upstream.TLS.Load(slog.New(slog.DiscardHandler)); err != nil {
@@ -48,9 +51,7 @@ func check(c *Config) Errors {
 	if field := c.Defaults.Probe.Idle(); field != "" {
 		k.add("defaults."+field, route.ErrNoProbeType, "")
 	}
-	if b := c.Auth.Basic; c.Defaults.Auth == route.AuthBasic && len(b.Users) == 0 && b.UsersFile == "" {
-		k.add("defaults.auth", fmt.Errorf("%q: auth.basic has no users, so nobody could come in", c.Defaults.Auth), "set auth.basic.users or auth.basic.usersFile")
-	}
+	k.asked()
 	if err := c.AccessLog.Check(); err != nil {
 		k.add("accessLog", below("accessLog", err), "")
 	}
@@ -59,6 +60,17 @@ func check(c *Config) Errors {
 	k.oneOf("log.format", c.Log.Format, "text", "json")
 	k.errs.sort()
 	return k.errs
+}
+
+// asked judges whether what defaults.auth asks for is there.
+func (k *checker) asked() {
+	a, asked := k.c.Auth, k.c.Defaults.Auth
+	if asked.Has(route.AuthBasic) && len(a.Basic.Users) == 0 && a.Basic.UsersFile == "" {
+		k.add("defaults.auth", fmt.Errorf("%q: auth.basic has no users, so nobody could come in", route.AuthBasic), "set auth.basic.users or auth.basic.usersFile")
+	}
+	if asked.Has(route.AuthBearer) && len(a.JWT.Issuers) == 0 {
+		k.add("defaults.auth", fmt.Errorf("%q: auth.jwt has no issuers, so nobody could come in", route.AuthBearer), "set auth.jwt.issuers")
+	}
 }
 
 func (k *checker) add(key string, err error, hint string) {
@@ -339,9 +351,6 @@ func (k *checker) later() {
 	const hint = "remove it"
 	if k.c.Kubernetes.Enabled {
 		k.add("kubernetes.enabled", errUnavailable, hint)
-	}
-	if len(k.c.Auth.JWT.Issuers) > 0 {
-		k.add("auth.jwt.issuers", errUnavailable, hint)
 	}
 }
 

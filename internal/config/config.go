@@ -81,15 +81,12 @@ type Auth struct {
 	// Basic names the users of routes whose policy says `auth: basic`.
 	Basic auth.BasicConfig `yaml:"basic"`
 
-	// JWT names whose tokens are accepted.
-	JWT JWT `yaml:"jwt"`
-}
+	// JWT names whose tokens let clients in to routes whose policy says `auth: bearer`.
+	JWT auth.JWTConfig `yaml:"jwt"`
 
-// JWT is the section auth.jwt.
-type JWT struct {
-	// Issuers are the issuers of tokens. Default none. Not available in this version: it must
-	// be empty.
-	Issuers []string `yaml:"issuers"`
+	// PassCredentials has services see the credentials that the gateway itself has checked: Authorization, or the field, the cookie or
+	// the query parameter of a token. Default false.
+	PassCredentials bool `yaml:"passCredentials"`
 }
 
 // Upstream is the section upstream.

@@ -47,6 +47,12 @@ func (d *decoder) value(n ast.Node, v reflect.Value, key string) {
 		v.Set(reflect.New(v.Type().Elem()))
 		v = v.Elem()
 	}
+	if u, ok := v.Addr().Interface().(wordList); ok {
+		if seq, list := n.(*ast.SequenceNode); list {
+			d.words(seq, key, u)
+			return
+		}
+	}
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		d.scalar(n, key, "text", func(s string) error { return u.UnmarshalText([]byte(s)) })
 		return
@@ -85,6 +91,23 @@ func (d *decoder) value(n ast.Node, v reflect.Value, key string) {
 		})
 	default:
 		panic("config: no rule for " + v.Type().String()) // a field of a type that no test has loaded
+	}
+}
+
+// A wordList is a word that may also be written as a list.
+type wordList interface{ UnmarshalList(items []string) error }
+
+func (d *decoder) words(seq *ast.SequenceNode, key string, u wordList) {
+	items := make([]string, len(seq.Values))
+	for i, item := range seq.Values {
+		good := false
+		d.scalar(item, key, "text", func(s string) error { items[i], good = s, true; return nil })
+		if !good {
+			return
+		}
+	}
+	if err := u.UnmarshalList(items); err != nil {
+		d.failAt(begin(seq), key, err, "")
 	}
 }
 

@@ -18,7 +18,6 @@ var errUnavailable = errors.New("not available in this version")
 var laterKeys = []string{
 	"limits.connectionsPerClient",
 	"limits.handshakesPerSecond",
-	"auth.passCredentials",
 }
 
 var itemNumber = regexp.MustCompile(`\[\d+\]`)

@@ -301,7 +301,7 @@ func TestPolicyNeverLoosens(t *testing.T) {
 		t.Errorf("auth %s, problems %q, want basic and one problem", r.Policy.Auth, r.Problems)
 	}
 	// What a service asks for its protection and cannot get takes its route away, not the protection.
-	for _, ask := range [][]string{{"fairlead.auth", "bearer"}, {"fairlead.routes.ws-v1.auth", "bsic"}, {"fairlead.websocket.allowedOrigins", "app.test"}} {
+	for _, ask := range [][]string{{"fairlead.auth", "forward"}, {"fairlead.routes.ws-v1.auth", "bsic"}, {"fairlead.websocket.allowedOrigins", "app.test"}} {
 		routes := translated(route.Policy{}, upAt(1, ws("/ws", ask...)...))
 		if got := served(routes); got != nil || len(problems(routes)) != 1 {
 			t.Errorf("%q: served %q, problems %q", ask, got, problems(routes))

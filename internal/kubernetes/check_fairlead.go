@@ -74,6 +74,7 @@ func addRoutePolicyChecks(t checkTable) {
 		at.oneOf("failover", w.Failover, "auto", "reconnect", "replay", "off")
 		at.oneOf("drain", w.Drain, "wait", "move", "close")
 		at.oneOf("onUnhealthy", w.OnUnhealthy, "wait", "move", "close")
+		at.oneOf("onAuthExpiry", w.OnAuthExpiry, "close", "ignore")
 		at.oneOf("idleCounts", w.IdleCounts, "frames", "messages")
 		atLeast(at.at("maxSessions"), w.MaxSessions, 1)
 		atLeast(at.at("maxSessionsPerClient"), w.MaxSessionsPerClient, 1)

@@ -148,6 +148,7 @@ func routeFields(spec *v1alpha1.RoutePolicySpec) []said {
 		{"failoverTimeout", string(w.FailoverTimeout)},
 		{"drain", w.Drain},
 		{"onUnhealthy", w.OnUnhealthy},
+		{"onAuthExpiry", w.OnAuthExpiry},
 		{"rebalance", w.Rebalance},
 		{"drainWindow", string(w.DrainWindow)},
 		{"closeTimeout", string(w.CloseTimeout)},

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/fairlead-gateway/fairlead/internal/accesslog"
+	"github.com/fairlead-gateway/fairlead/internal/auth"
 	"github.com/fairlead-gateway/fairlead/internal/http1"
 	"github.com/fairlead-gateway/fairlead/internal/loop"
 	"github.com/fairlead-gateway/fairlead/internal/route"
@@ -94,6 +95,11 @@ type exchange struct {
 	ruled   bool         // the rule says all of CORS that the answer says: sharing
 	sharing http1.Fields // nothing: the page may not read the answer
 
+	identity *auth.Identity    // of the client, where the route asks who it is
+	withheld withheld          // from services
+	armed    map[string]string // tokens that subprotocols were, by what those begin with; nil: there were none
+	armedAs  string            // the first of these subprotocols
+
 	to    target                                    // where it goes
 	asked route.Request                             // of a rule: what it is found by
 	field func(name string) (value string, ok bool) // of the request; made once
@@ -147,6 +153,7 @@ func (x *exchange) free() {
 	x.service, x.slot, x.session, x.allowOrigin = nil, nil, nil, ""
 	x.ruled, x.sharing = false, nil
 	x.to, x.asked, x.kept = target{}, route.Request{}, kept{}
+	x.identity, x.withheld, x.armed, x.armedAs = nil, withheld{}, nil, ""
 	x.record, x.named, x.upgrade, x.ambiguous, x.trailers, x.taken = accesslog.Record{}, false, false, false, false, false
 	x.head, x.kinds, x.answerKinds, x.call.answer.Fields = head[:0], kinds[:0], answerKinds[:0], fields[:0]
 	exchanges.Put(x)
@@ -194,7 +201,7 @@ func (s *Server) begin(x *exchange) {
 	if i := strings.IndexByte(r.PathQuery, '?'); i >= 0 {
 		x.path, x.query = r.PathQuery[:i], r.PathQuery[i:]
 	}
-	x.target = accesslog.RedactTarget(r.PathQuery)
+	x.target = accesslog.RedactTarget(r.PathQuery, x.settings.tokenQueries...)
 	x.record = accesslog.Record{
 		Time: time.Now(), Client: x.clientText(), Method: r.Method, Host: x.origin.host, Path: x.target, Protocol: x.conn.protocol(r.Minor),
 	}
@@ -222,7 +229,7 @@ func (x *exchange) survey() {
 		case fieldUserAgent:
 			x.record.UserAgent = value
 		case fieldReferer:
-			x.record.Referrer = accesslog.RedactTarget(value)
+			x.record.Referrer = accesslog.RedactTarget(value, x.settings.tokenQueries...)
 		case fieldUpgrade:
 			x.upgrade = true
 		case fieldTE:

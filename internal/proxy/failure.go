@@ -221,15 +221,26 @@ func notFound(target string) *failure {
 func deniedFailure(e *auth.Error, target string) *failure {
 	f := &failure{status: e.Status, cause: "refused: " + e.Reason, code: websocket.Unsupported, reason: "Invalid login credentials"}
 	switch {
-	case e.Status == http.StatusUnauthorized && e.Reason == auth.NoCredentials:
+	case e.Status == http.StatusUnauthorized && (e.Reason == auth.NoCredentials || e.Reason == auth.NoToken):
 		f.fields.Add("WWW-Authenticate", e.Challenge)
 		f.detail = "Authentication is required."
 		f.message = ErrorMessage("ZWEAG105E", "org.zowe.apiml.security.authRequired", "Authentication is required for URL '%s'", target)
+	case e.Status == http.StatusUnauthorized && e.Reason == auth.TokenExpired:
+		f.fields.Add("WWW-Authenticate", e.Challenge)
+		f.detail = "The token has expired."
+		f.message = ErrorMessage("ZWEAG103E", "org.zowe.apiml.security.expiredToken", "The token has expired for URL '%s'", target)
+	case e.Status == http.StatusUnauthorized && e.OfToken():
+		f.fields.Add("WWW-Authenticate", e.Challenge)
+		f.detail = "The token is not valid."
+		f.message = ErrorMessage("ZWEAG102E", "org.zowe.apiml.security.query.invalidToken", "Token is not valid for URL '%s'", target)
 	case e.Status == http.StatusUnauthorized:
 		f.fields.Add("WWW-Authenticate", e.Challenge)
 		f.detail = "The user name or the password is not valid."
 		f.message = ErrorMessage("ZWEAG120E", "org.zowe.apiml.security.login.invalidCredentials", "Invalid username or password for URL '%s'", target)
 	case e.Status == http.StatusForbidden:
+		if e.Challenge != "" { // RFC 6750, section 3.1
+			f.fields.Add("WWW-Authenticate", e.Challenge)
+		}
 		f.detail = "The user may not do this."
 		f.message = ErrorMessage("ZWEAT403E", "org.zowe.apiml.security.forbidden", "The service accepted the authentication of the user but the user does not have access right to the resource.")
 	default:

@@ -100,7 +100,6 @@ func portOf(host, proto string) string {
 type forwards struct {
 	prefix    string // the part of the path that the route replaced
 	sessionID string // of a handshake; "" for a plain request
-	checked   bool   // the gateway itself took the Authorization header
 	trailers  bool   // the body that goes to the service can have trailers
 	edits     edits  // of the rule and its backend
 
@@ -115,9 +114,9 @@ func (x *exchange) appendFields(b []byte, to *forwards) []byte {
 		if !x.passes(i, to) || to.edits.replace(fields[i].Name) {
 			continue
 		}
-		value, ok := fields[i].Value, true
-		if to.stay != nil {
-			value, ok = hidden(&fields[i], to.stay)
+		value, ok := x.withheld.of(fields[i], x.kinds[i])
+		if ok && to.stay != nil {
+			value, ok = hidden(&http1.Field{Name: fields[i].Name, Value: value}, to.stay)
 		}
 		if ok {
 			b = http1.AppendField(b, fields[i].Name, value)
@@ -147,13 +146,11 @@ func (x *exchange) appendFields(b []byte, to *forwards) []byte {
 func (x *exchange) passes(i int, to *forwards) bool {
 	kind, handshake := x.kinds[i], to.sessionID != ""
 	switch kind {
-	case fieldOther, fieldEndToEnd, fieldUserAgent, fieldReferer, fieldLocation:
+	case fieldOther, fieldEndToEnd, fieldUserAgent, fieldReferer, fieldLocation, fieldAuthorization:
 	case fieldTrailer:
 		return to.trailers
 	case fieldExpect:
 		return x.request.Expect
-	case fieldAuthorization:
-		return !to.checked // a credential that the gateway itself checked is not the service's business
 	case fieldHandshake:
 		if handshake {
 			return false

@@ -144,8 +144,8 @@ func (x *exchange) switchFields(up *upstreamConn, movable bool) http1.Fields {
 		kept = append(kept, f)
 	}
 	kept = x.edited(kept)
-	if up.agreed.Protocol != "" {
-		kept.Add("Sec-WebSocket-Protocol", up.agreed.Protocol)
+	if protocol := x.protocolFor(up.agreed.Protocol); protocol != "" {
+		kept.Add("Sec-WebSocket-Protocol", protocol)
 	}
 	switch {
 	case up.agreed.Extensions == "":

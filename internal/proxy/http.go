@@ -72,7 +72,7 @@ func (s *Server) serveHTTP(x *exchange) {
 		s.redirect(x, http.StatusFound, location)
 		return
 	}
-	checked, err := s.authenticate(x, m.Policy)
+	err := s.authenticate(x, m.Policy)
 	if err == nil {
 		err = x.filter(m.Filters)
 	}
@@ -80,17 +80,16 @@ func (s *Server) serveHTTP(x *exchange) {
 		s.fail(x, failed(err, x.target, m.ServiceID))
 		return
 	}
-	s.request(x, checked)
+	s.request(x)
 }
 
-// request has the service of the exchange's target answer. checked tells that the gateway itself took the Authorization
-// header.
-func (s *Server) request(x *exchange, checked bool) {
+// request has the service of the exchange's target answer.
+func (s *Server) request(x *exchange) {
 	x.aim()
 	x.call = call{x: x, response: x.to.policy.Timeouts.Effective().Response, answer: http1.Response{Fields: x.call.answer.Fields[:0]}}
 	c := &x.call
 	c.forwards = forwards{
-		prefix: x.to.prefix(), checked: checked, trailers: x.request.Body.Kind == http1.Chunked, edits: x.to.edits, stay: x.to.stay.rule,
+		prefix: x.to.prefix(), trailers: x.request.Body.Kind == http1.Chunked, edits: x.to.edits, stay: x.to.stay.rule,
 	}
 	var err error
 	if c.endpoint = x.to.stay.endpoint; c.endpoint == nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -25,7 +26,7 @@ func isZowes(path string) bool {
 }
 
 // serveAdmin has Options.Admin answer, which is an ordinary http.Handler and may block: it runs where it may, and
-// its answer leaves when it is whole. It is given no body.
+// its answer leaves when it is whole. It is given a body that is small.
 func (s *Server) serveAdmin(x *exchange) {
 	x.record.Route = "application"
 	defer func() {
@@ -39,6 +40,14 @@ func (s *Server) serveAdmin(x *exchange) {
 	}
 	if s.Admin == nil {
 		s.fail(x, notFound(x.target))
+		return
+	}
+	if err := x.keep(maxAdminBody); err != nil {
+		s.fail(x, failed(err, x.target, ""))
+		return
+	}
+	if len(x.kept.content) > maxAdminBody || !x.kept.whole {
+		s.reject(x, tooLarge())
 		return
 	}
 	r, err := adminRequest(x)
@@ -60,6 +69,9 @@ func (s *Server) serveAdmin(x *exchange) {
 	_ = x.Reply(&http1.Answer{Status: w.status, Fields: fields}, w.body.Bytes()) // the client is gone if this fails
 }
 
+// maxAdminBody bounds the body of a request to the gateway itself, in bytes.
+const maxAdminBody = 64 << 10
+
 // adminRequest is the request as net/http would give it.
 func adminRequest(x *exchange) (*http.Request, error) {
 	u, err := url.ParseRequestURI(x.request.PathQuery)
@@ -70,6 +82,9 @@ func adminRequest(x *exchange) (*http.Request, error) {
 		Method: x.request.Method, URL: u, Proto: x.record.Protocol, ProtoMajor: 1, ProtoMinor: x.request.Minor,
 		Header: make(http.Header, len(x.request.Fields)), Body: http.NoBody, Host: x.request.Host,
 		RemoteAddr: x.conn.peerText, RequestURI: x.request.PathQuery,
+	}
+	if len(x.kept.content) > 0 {
+		r.Body = io.NopCloser(bytes.NewReader(x.kept.content))
 	}
 	for _, f := range x.request.Fields {
 		r.Header.Add(f.Name, f.Value)

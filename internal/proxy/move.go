@@ -103,6 +103,9 @@ func (ss *Session) farewell(loss *relay.Loss) relay.Verdict {
 func (ss *Session) mayMove(loss *relay.Loss, v *relay.Verdict) bool {
 	p, m := ss.policy, ss.moving
 	switch {
+	case ss.authOver():
+		*v = relay.Verdict{Code: websocket.Policy, Reason: authEnded}
+		return false
 	case p.failover == route.FailoverOff || !loss.Movable || ss.owner.stopping.Load():
 		return false
 	case loss.Cause == causeDrain && p.moving.Drain == route.CloseAll:
@@ -201,6 +204,11 @@ func (q *search) turn(r loop.Runner) (pause time.Duration, again, dialled bool) 
 		q.until = now.Add(q.ss.policy.moving.FailoverTimeout)
 	case !now.Before(q.until):
 		q.giveUp(q.verdict)
+		return 0, false, false
+	}
+	if q.ss.authOver() {
+		q.mover.s.Log.Debug("session not taken over: its authentication has ended", "service", q.lost.Service())
+		q.relay.GiveUp(q.epoch, relay.Verdict{Code: websocket.Policy, Reason: authEnded})
 		return 0, false, false
 	}
 	ep := q.take()

@@ -12,12 +12,11 @@ func (s *Server) serveRule(x *exchange, upgrade bool) {
 		return
 	}
 	defer s.logHTTP(x)
-	checked, err := s.enterRule(x)
-	if err != nil {
+	if err := s.enterRule(x); err != nil {
 		s.fail(x, failed(err, x.target, x.to.name))
 		return
 	}
-	s.request(x, checked)
+	s.request(x)
 }
 
 func (s *Server) serveRuleSession(x *exchange) {
@@ -25,55 +24,54 @@ func (s *Server) serveRuleSession(x *exchange) {
 		s.refuse(x, failed(err, x.target, ""), nil)
 		return
 	}
-	checked, err := s.enterRule(x)
-	if err != nil {
+	if err := s.enterRule(x); err != nil {
 		s.refuse(x, failed(err, x.target, x.to.name), x.to.policy)
 		return
 	}
-	s.openSession(x, checked)
+	s.openSession(x)
 }
 
 // enterRule finds the rule for a request and one of its backends, and does what has to be done before anything is sent
-// there. checked tells that the gateway itself took the Authorization header. The error may be a *failure that is an
+// there. The error may be a *failure that is an
 // answer: a redirect, or that to a preflight.
-func (s *Server) enterRule(x *exchange) (checked bool, err error) {
+func (s *Server) enterRule(x *exchange) (err error) {
 	if !x.findRule() {
-		return false, notFound(x.target)
+		return notFound(x.target)
 	}
 	if f := x.pathRefused(); f != nil {
-		return false, f
+		return f
 	}
 	if err := x.filter(x.to.Filters); err != nil {
-		return false, err
+		return err
 	}
 	if x.offer != nil {
-		checked, err = s.admitSession(x, x.to.policy)
+		err = s.admitSession(x, x.to.policy)
 	} else {
-		checked, err = s.authenticate(x, x.to.policy)
+		err = s.authenticate(x, x.to.policy)
 	}
 	if err != nil {
-		return checked, err
+		return err
 	}
 	if err := s.authorize(x, x.to.Filters); err != nil {
-		return checked, err
+		return err
 	}
 	b, ep := x.resume()
 	if b == nil {
 		b = x.choose()
 	}
 	if b == nil {
-		return checked, noBackend("the rule has no backend")
+		return noBackend("the rule has no backend")
 	}
 	x.to.backend, x.to.name, x.record.Service = b, b.Name, b.Name
 	if b.Invalid != "" {
-		return checked, noBackend(b.Invalid)
+		return noBackend(b.Invalid)
 	}
 	x.to.service, x.to.policy = b.Service, x.to.PolicyFor(b)
 	x.settle(ep)
 	if err := x.filter(b.Filters); err != nil {
-		return checked, err
+		return err
 	}
-	return checked, s.authorize(x, b.Filters)
+	return s.authorize(x, b.Filters)
 }
 
 // ofGateway tells whether the request came to a Gateway's listener.

@@ -51,14 +51,17 @@ type Options struct {
 
 // Settings are what a reload may change: one immutable value, swapped at once.
 type Settings struct {
-	limits         Limits
-	rate           *rateLimiter // nil: no bound
-	trusted        []netip.Prefix
-	users          *auth.Users
-	unroutedPolicy *route.Policy
-	upstream       *upstream.Dialer
-	pool           *http1.Pool[poolKey]
-	h2             *h2Pool
+	limits          Limits
+	rate            *rateLimiter // nil: no bound
+	trusted         []netip.Prefix
+	users           *auth.Users
+	tokens          *auth.Tokens // nil: there are no issuers
+	tokenQueries    []string     // names of parameters in which tokens are
+	passCredentials bool
+	unroutedPolicy  *route.Policy
+	upstream        *upstream.Dialer
+	pool            *http1.Pool[poolKey]
+	h2              *h2Pool
 }
 
 // A Server is the data plane. Listen binds its addresses, Serve runs it until Shutdown.
@@ -70,10 +73,12 @@ type Server struct {
 	settings   atomic.Pointer[Settings]
 	engine     *loop.Engine // of all sessions; Shutdown ends it
 	stdLog     *log.Logger
-	listeners  []*listener   // gateway.listeners; constant after Listen
-	http2      *h2Server     // theirs
-	conns      atomic.Int64  // open client connections that carry no session
-	tally      tally         // of all that has ended
+	listeners  []*listener  // gateway.listeners; constant after Listen
+	http2      *h2Server    // theirs
+	conns      atomic.Int64 // open client connections that carry no session
+	tally      tally        // of all that has ended
+	revoked    auth.Revocations
+	licences   licences
 	refused    atomic.Int64  // connections, sessions and requests over a limit, since start
 	stopping   atomic.Bool   // Shutdown has begun
 	stopped    chan struct{} // closed by then
@@ -128,22 +133,29 @@ func New(o Options) *Server {
 
 // Reloadable are the sections that may change while the Server runs.
 type Reloadable struct {
-	TrustedProxies []string
-	Limits         Limits
-	Users          *auth.Users // of auth.basic; nil: none
-	Defaults       route.Policy
-	Dialer         *upstream.Dialer
+	TrustedProxies  []string
+	Limits          Limits
+	Users           *auth.Users  // of auth.basic; nil: none
+	Tokens          *auth.Tokens // of auth.jwt; nil: none
+	PassCredentials bool         // auth.passCredentials
+	Defaults        route.Policy
+	Dialer          *upstream.Dialer
 }
 
 // Apply swaps the settings. Sessions and requests under way keep theirs. On error nothing changes.
 func (s *Server) Apply(c Reloadable) error {
-	set := &Settings{limits: c.Limits, users: c.Users, unroutedPolicy: &c.Defaults, upstream: c.Dialer}
+	set := &Settings{limits: c.Limits, users: c.Users, tokens: c.Tokens, passCredentials: c.PassCredentials, unroutedPolicy: &c.Defaults, upstream: c.Dialer}
 	for _, text := range c.TrustedProxies {
 		p, err := parseNetwork(text)
 		if err != nil {
 			return fmt.Errorf("gateway.trustedProxies: %w", err)
 		}
 		set.trusted = append(set.trusted, p)
+	}
+	for _, p := range c.Tokens.Places() {
+		if p.Kind == auth.InQuery {
+			set.tokenQueries = append(set.tokenQueries, p.Name)
+		}
 	}
 	set.rate = newRateLimiter(c.Limits.RequestRate, c.Limits.RequestBurst)
 	set.pool, set.h2 = new(http1.Pool[poolKey]), newH2Pool()
@@ -157,6 +169,7 @@ func (s *Server) Apply(c Reloadable) error {
 	if old != nil {
 		old.pool.Shut()
 		old.h2.Shut()
+		s.endLicences()
 	}
 	return nil
 }
@@ -363,21 +376,4 @@ func (s *Server) redirectToHTTPS(x *exchange, upgrade bool) {
 	s.redirect(x, http.StatusPermanentRedirect, "https://"+host+x.request.PathQuery)
 	x.record.BytesOut = x.Sent()
 	s.log(x)
-}
-
-// authenticate checks what the route asks for. checked tells that the gateway itself took
-// the Authorization header.
-func (s *Server) authenticate(x *exchange, p *route.Policy) (checked bool, err error) {
-	if p.Auth != route.AuthBasic {
-		return false, nil
-	}
-	if x.settings.users == nil {
-		return false, &auth.Error{Status: http.StatusServiceUnavailable, Reason: "the route asks for basic credentials, but auth.basic has no users"}
-	}
-	id, err := x.settings.users.Identify(context.Background(), x.request.Fields.Values("Authorization"), x.run.Offload)
-	if err != nil {
-		return false, err
-	}
-	x.record.User = id.User
-	return true, nil
 }

@@ -40,17 +40,15 @@ func (s *Server) startSession(x *exchange) {
 		s.refuse(x, f, m.Policy)
 		return
 	}
-	checked, err := s.admitSession(x, m.Policy)
-	if err != nil {
+	if err := s.admitSession(x, m.Policy); err != nil {
 		s.refuse(x, failed(err, x.target, m.ServiceID), m.Policy)
 		return
 	}
-	s.openSession(x, checked)
+	s.openSession(x)
 }
 
-// openSession opens the session at the exchange's target. checked tells that the gateway itself took the Authorization
-// header.
-func (s *Server) openSession(x *exchange, checked bool) {
+// openSession opens the session at the exchange's target.
+func (s *Server) openSession(x *exchange) {
 	policy := x.to.policy
 	x.aim()
 	ss := &Session{id: x.sessionID}
@@ -60,7 +58,7 @@ func (s *Server) openSession(x *exchange, checked bool) {
 		return
 	}
 	x.session = ss
-	up, err := s.connect(x, ss, checked)
+	up, err := s.connect(x, ss)
 	if err != nil {
 		x.session = nil
 		s.Sessions.remove(ss)
@@ -83,10 +81,15 @@ func (s *Server) openSession(x *exchange, checked bool) {
 	upstreamSide := relay.Side{Stream: loop.Attach(l, up.conn), Head: up.head, Deflate: deflate}
 	ss.policy = s.sessionPolicyOf(policy, failover)
 	ss.places.tally.opened.Add(1)
+	identity := x.identity
+	ss.granted = identity != nil
 	x.service, x.slot, x.session = nil, nil, nil // the relay's
 	l.Post(func() {                              // on the loop, so that the session is listed before its first byte moves
 		r := relay.Start(l, clientSide, upstreamSide, &ss.policy.relay, ss)
 		ss.relay.Store(r)
+		if identity != nil {
+			s.let(ss, identity)
+		}
 		// What comes to all sessions may have passed this one before it was listed.
 		if s.stopping.Load() {
 			r.Close(websocket.GoingAway, shutdownReason, causeShutdown)
@@ -163,22 +166,21 @@ func (x *exchange) describe(ss *Session, subprotocol string) {
 }
 
 // admitSession decides whether the client may open the session: its Origin, then its credentials.
-// checked tells that the gateway itself took the Authorization header.
-func (s *Server) admitSession(x *exchange, p *route.Policy) (checked bool, err error) {
+func (s *Server) admitSession(x *exchange, p *route.Policy) error {
 	origins := x.request.Fields.Values("Origin")
 	if len(origins) > 1 || len(origins) == 1 && (origins[0] == "" || !p.AllowsOrigin(origins[0], x.origin.proto, x.origin.host)) {
-		return false, originRefused()
+		return originRefused()
 	}
 	return s.authenticate(x, p)
 }
 
 // connect opens the session at an endpoint; one that fails as mayReopen says is passed over for another. On success ss holds the
 // endpoint's slot, which Done gives back.
-func (s *Server) connect(x *exchange, ss *Session, checked bool) (up *upstreamConn, err error) {
+func (s *Server) connect(x *exchange, ss *Session) (up *upstreamConn, err error) {
 	first, rest := x.to.path()
 	q := &handshakeRequest{
 		target: first + rest + x.query, key: websocket.NewKey(),
-		forwards: forwards{prefix: x.to.prefix(), sessionID: x.record.SessionID, checked: checked, edits: x.to.edits, stay: x.to.stay.rule},
+		forwards: forwards{prefix: x.to.prefix(), sessionID: x.record.SessionID, edits: x.to.edits, stay: x.to.stay.rule},
 		deflate:  x.offer.Deflate,
 	}
 	if x.to.policy.WebSocket.FailoverOf(x.query, "") != route.FailoverOff {
@@ -237,7 +239,7 @@ func (x *exchange) attempt(p *route.Policy, ep *upstream.Endpoint, q *handshakeR
 	if err != nil {
 		return nil, err
 	}
-	x.serviceURL = webSocketScheme(ep) + "://" + ep.Address() + accesslog.RedactTarget(q.target)
+	x.serviceURL = webSocketScheme(ep) + "://" + ep.Address() + accesslog.RedactTarget(q.target, x.settings.tokenQueries...)
 	return up, nil
 }
 
@@ -274,6 +276,8 @@ func (s *Server) refuse(x *exchange, f *failure, p *route.Policy) {
 	if len(x.offer.Protocols) > 0 {
 		fields.Add("Sec-WebSocket-Protocol", x.offer.Protocols[0])
 		x.record.Subprotocol = x.offer.Protocols[0]
+	} else if x.armedAs != "" {
+		fields.Add("Sec-WebSocket-Protocol", x.armedAs)
 	}
 	reason := websocket.Reason(f.reason)
 	x.record.Status, x.record.Websocket = http.StatusSwitchingProtocols, true
@@ -382,6 +386,9 @@ func (s *Server) abandon(x *exchange, ss *Session, up *upstreamConn, client net.
 func (ss *Session) Done(_ *relay.Session, res *relay.Result) {
 	ss.endpoint.Load().Release()
 	ss.owner.Sessions.remove(ss)
+	if ss.granted {
+		ss.owner.licences.remove(ss)
+	}
 	if m := ss.moving; m != nil && m.leftBadly(res) {
 		ss.owner.moverOf(ss.endpoint.Load().Service()).sentAway()
 	}

@@ -10,14 +10,15 @@ import (
 
 // A sessionPolicy is what a route's policy, as it was when the session opened, means to an open session. Sessions share it.
 type sessionPolicy struct {
-	relay    relay.Policy
-	moving   route.Moving
-	failover route.Failover // of this session: reconnect, replay or off
-	auto     bool           // and that because the route says auto
-	returns  bool           // the route has failover: where this session cannot move, its client is to come again
-	choice   upstream.Choice
-	connect  time.Duration // timeouts.connect
-	attempt  time.Duration // timeouts.handshake
+	relay        relay.Policy
+	moving       route.Moving
+	failover     route.Failover // of this session: reconnect, replay or off
+	auto         bool           // and that because the route says auto
+	returns      bool           // the route has failover: where this session cannot move, its client is to come again
+	choice       upstream.Choice
+	onAuthExpiry route.AuthExpiry
+	connect      time.Duration // timeouts.connect
+	attempt      time.Duration // timeouts.handshake
 }
 
 // maxPolicies bounds those that are remembered so that sessions share them: services may register any number, one after the other.
@@ -47,7 +48,7 @@ func (s *Server) findPolicy(p *route.Policy, failover route.Failover) *sessionPo
 			MaxMessage: l.MaxMessage, MaxFrame: l.MaxFrame, Idle: l.Idle, IdleMessages: l.IdleMessages, MaxAge: l.MaxAge,
 			Ping: l.Ping, Pong: l.Pong, Stall: s.stall, CloseTimeout: l.CloseTimeout, Rate: relay.Rate{Every: l.MessageEvery, Burst: l.MessageBurst},
 		},
-		moving: p.Moving(), failover: failover, returns: p.WebSocket.Failover.On(), choice: p.Choice(true),
+		moving: p.Moving(), failover: failover, returns: p.WebSocket.Failover.On(), choice: p.Choice(true), onAuthExpiry: p.WebSocket.OnAuthExpiry,
 		connect: t.Connect, attempt: t.Handshake,
 	}
 	if failover != route.FailoverOff {

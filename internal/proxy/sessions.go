@@ -33,6 +33,7 @@ type Session struct {
 	owner    *Server
 	key      upstream.Key // that leads to its endpoint; 0: none
 	bound    bool         // a cookie, or its own word, leads the client to its endpoint: it is not levelled
+	granted  bool         // a licence let its client in
 	secure   bool         // the client came by https, to us or to a proxy that says so
 }
 

@@ -39,8 +39,9 @@ type Policy struct {
 	// once. Default off.
 	SlowStart SlowStart `yaml:"slowStart"`
 
-	// Auth is what the gateway itself asks of a client before it passes anything on: none or
-	// basic (users of auth.basic). Default none. Danger: with none, the services alone keep strangers out.
+	// Auth is what the gateway itself asks of a client before it passes anything on: none, or any of several ways, as a list or with
+	// commas: basic (users of auth.basic), bearer (tokens of auth.jwt). Default none. Danger: with none, the services alone keep
+	// strangers out.
 	Auth Auth `yaml:"auth"`
 
 	// HostHeader is the Host that a service sees: endpoint (the endpoint's own host and port) or
@@ -149,6 +150,11 @@ type WebSocket struct {
 	// cannot) or close (1012). Default wait.
 	OnUnhealthy Wait `yaml:"onUnhealthy"`
 
+	// OnAuthExpiry is what happens to a session when the token by which its client was let in expires: close (1008 `authentication
+	// ended`) or ignore, for services that take a new token in the messages of the session. A revocation ends it in any case. Default
+	// close.
+	OnAuthExpiry AuthExpiry `yaml:"onAuthExpiry"`
+
 	// Rebalance is what happens when an endpoint joins: auto (sessions move to it until the counts are level, at a bounded
 	// rate) or off. Default off; POST /application/services/{id}/rebalance does it once.
 	Rebalance Rebalance `yaml:"rebalance"`
@@ -210,6 +216,7 @@ func DefaultEureka() Policy {
 			Failover:       FailoverAuto,
 			Drain:          WaitForEnd,
 			OnUnhealthy:    WaitForEnd,
+			OnAuthExpiry:   CloseOnAuthExpiry,
 			Rebalance:      RebalanceOff,
 		},
 		Auth:        AuthNone,

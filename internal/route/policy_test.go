@@ -61,6 +61,7 @@ var everyField = []saidField{
 	{"hash.clientAddress", "true", Policy{Hash: Hash{ClientAddress: true}}},
 	{"hash.user", "true", Policy{Hash: Hash{User: true}}},
 	{"auth", "basic", Policy{Auth: AuthBasic}},
+	{"websocket.onAuthExpiry", "ignore", Policy{WebSocket: WebSocket{OnAuthExpiry: IgnoreOnAuthExpiry}}},
 	{"hostHeader", "client", Policy{HostHeader: HostOfClient}},
 	{"encodedPath", "no-slashes", Policy{EncodedPath: EncodedNoSlash}},
 	{"timeouts.connect", "1s", Policy{Timeouts: Timeouts{Connect: time.Second}}},
@@ -184,8 +185,12 @@ func TestSetErrors(t *testing.T) {
 		{"hash.user", "perhaps", "want true"},
 		{"hash.clientAddress", "0", "want true"},
 		{"loadBalancing", "fastest", "least-sessions"},
-		{"auth", "bearer", "not available in this version"},
-		{"auth", "maybe", "none or basic"},
+		{"auth", "forward", "not available in this version"},
+		{"auth", "maybe", "none, or one or more of basic, bearer"},
+		{"auth", "none,basic", "none goes with nothing else"},
+		{"auth", "basic,basic", "twice"},
+		{"auth", "basic,", "none, or one or more of"},
+		{"websocket.onAuthExpiry", "move", "close or ignore"},
 		{"hostHeader", "evil.test", "endpoint or client"},
 		{"encodedPath", "slashes", "any or no-slashes or none"},
 	} {
@@ -404,7 +409,7 @@ timeouts: {response: -1s}
 	}
 
 	for text, want := range map[string]string{
-		"auth: token":                              "none or basic",
+		"auth: token":                              "one or more of basic",
 		"websocket: {messageRate: 10/d}":           "100/s",
 		"websocket: {messageRate: -1}":             "whole number",
 		"websocket: {messageBurst: 1000001}":       "websocket.messageBurst",
@@ -476,5 +481,36 @@ func TestHashIsOneField(t *testing.T) {
 	}
 	if p.Choice(true).Balance != upstream.LeastSessions || p.Choice(false).Balance != upstream.RoundRobin {
 		t.Error("a request without what is hashed")
+	}
+}
+
+// A list of ways is what any of them lets in; what is registered may take ways away from it and never add one.
+func TestAuthWays(t *testing.T) {
+	for _, tt := range []struct{ operator, registered, want string }{
+		{"", "bearer,basic", "basic, bearer"},
+		{"none", "bearer", "bearer"},
+		{"basic,bearer", "bearer", "bearer"},
+		{"basic", "basic, bearer", "basic"},
+		{"basic", "bearer", "basic"},
+		{"basic, bearer", "none", "basic, bearer"},
+	} {
+		var operator, registered Policy
+		for p, value := range map[*Policy]string{&operator: tt.operator, &registered: tt.registered} {
+			if value == "" {
+				continue
+			}
+			if err := p.Set("auth", value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, _ := DefaultEureka().Overlay(operator).Register(registered, operator)
+		if string(p.Auth) != tt.want {
+			t.Errorf("operator %q, registered %q: %q, want %q", tt.operator, tt.registered, p.Auth, tt.want)
+		}
+		for _, way := range []Auth{AuthBasic, AuthBearer} {
+			if p.Auth.Has(way) != strings.Contains(tt.want, string(way)) {
+				t.Errorf("%q has %q: %v", p.Auth, way, p.Auth.Has(way))
+			}
+		}
 	}
 }

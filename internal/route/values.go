@@ -36,17 +36,109 @@ func (v *IdleCounts) UnmarshalText(text []byte) error {
 	return oneOf(v, text, nil, Frames, Messages)
 }
 
-// Auth is a value of auth.
+// Auth is a value of auth: none, or the ways to authenticate of which any will do, in the order in which they stand here, with ", ".
 type Auth string
 
 const (
-	AuthNone  Auth = "none"
-	AuthBasic Auth = "basic"
+	AuthNone   Auth = "none"
+	AuthBasic  Auth = "basic"
+	AuthBearer Auth = "bearer"
+)
+
+// authWays are the ways that there are, and those of later versions.
+var authWays, laterWays = []Auth{AuthBasic, AuthBearer}, []Auth{"clientCertificate", "forward"}
+
+// UnmarshalText accepts one way, or several with commas.
+func (v *Auth) UnmarshalText(text []byte) error {
+	return v.UnmarshalList(strings.Split(string(text), ","))
+}
+
+// UnmarshalList accepts ways in any order.
+func (v *Auth) UnmarshalList(items []string) error {
+	var ways []Auth
+	for _, item := range items {
+		way := Auth(strings.TrimSpace(item))
+		switch {
+		case way == AuthNone && len(items) > 1:
+			return errors.New("none goes with nothing else")
+		case way == AuthNone || slices.Contains(authWays, way):
+		case slices.Contains(laterWays, way):
+			return fmt.Errorf("%q: %w", string(way), errUnavailable)
+		default:
+			return fmt.Errorf("%q: want none, or one or more of %s", string(way), joined(authWays, ", "))
+		}
+		if slices.Contains(ways, way) {
+			return fmt.Errorf("%q is there twice", string(way))
+		}
+		ways = append(ways, way)
+	}
+	if len(ways) == 0 {
+		return errors.New("want none, or at least one way to authenticate")
+	}
+	*v = ordered(ways)
+	return nil
+}
+
+func joined(ways []Auth, separator string) string {
+	var b strings.Builder
+	for i, way := range ways {
+		if i > 0 {
+			b.WriteString(separator)
+		}
+		b.WriteString(string(way))
+	}
+	return b.String()
+}
+
+func ordered(ways []Auth) Auth {
+	if slices.Contains(ways, AuthNone) {
+		return AuthNone
+	}
+	kept := slices.DeleteFunc(slices.Clone(authWays), func(way Auth) bool { return !slices.Contains(ways, way) })
+	return Auth(joined(kept, ", "))
+}
+
+// On tells whether anything is asked of clients.
+func (v Auth) On() bool { return v != AuthNone && v != "" }
+
+// Has tells whether way is one that will do.
+func (v Auth) Has(way Auth) bool {
+	return v == way || strings.Contains(string(v), ", ") && slices.Contains(v.ways(), way)
+}
+
+func (v Auth) ways() (ways []Auth) {
+	for way := range strings.SplitSeq(string(v), ", ") {
+		ways = append(ways, Auth(way))
+	}
+	return ways
+}
+
+// tighterAuth is what both bound and asked let in. Where no way is in both, bound holds.
+func tighterAuth(bound, asked Auth) Auth {
+	switch {
+	case !asked.On():
+		return bound
+	case !bound.On():
+		return asked
+	}
+	both := slices.DeleteFunc(bound.ways(), func(way Auth) bool { return !asked.Has(way) })
+	if len(both) == 0 {
+		return bound
+	}
+	return ordered(both)
+}
+
+// AuthExpiry is a value of websocket.onAuthExpiry.
+type AuthExpiry string
+
+const (
+	CloseOnAuthExpiry  AuthExpiry = "close"  // 1008
+	IgnoreOnAuthExpiry AuthExpiry = "ignore" // the session goes on
 )
 
 // UnmarshalText accepts the values of the type and no others.
-func (v *Auth) UnmarshalText(text []byte) error {
-	return oneOf(v, text, []string{"bearer", "clientCertificate", "forward"}, AuthNone, AuthBasic)
+func (v *AuthExpiry) UnmarshalText(text []byte) error {
+	return oneOf(v, text, nil, CloseOnAuthExpiry, IgnoreOnAuthExpiry)
 }
 
 // HostHeader is a value of hostHeader.

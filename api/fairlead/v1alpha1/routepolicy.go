@@ -160,6 +160,13 @@ type WebSocketPolicy struct {
 	// +kubebuilder:validation:Enum=wait;move;close
 	OnUnhealthy string `json:"onUnhealthy,omitempty"`
 
+	// OnAuthExpiry is what happens to a session when the token by which its client was let in expires: close (1008) or ignore. Default
+	// close.
+	//
+	// +optional
+	// +kubebuilder:validation:Enum=close;ignore
+	OnAuthExpiry string `json:"onAuthExpiry,omitempty"`
+
 	// Rebalance is what happens when an endpoint joins: auto (sessions move to it until the counts are level) or off. Default off.
 	//
 	// +optional
