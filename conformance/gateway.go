@@ -97,7 +97,7 @@ func createClass(ctx context.Context, client dynamic.Interface) error {
 // awaitClass waits for the GatewayClass to say which features there are: the suite takes the
 // list of what it tests from there.
 func (g *gateway) awaitClass(ctx context.Context, client dynamic.Interface) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -110,7 +110,7 @@ func (g *gateway) awaitClass(ctx context.Context, client dynamic.Interface) erro
 		}
 		select {
 		case <-ctx.Done():
-			return errors.New("the GatewayClass has no supportedFeatures after 20 s")
+			return errors.New("the GatewayClass has no supportedFeatures after two minutes")
 		case <-g.done:
 			return errors.New("fairlead has ended")
 		case <-tick.C:
@@ -150,7 +150,7 @@ func (g *gateway) stop() {
 	_ = g.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-g.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		_ = g.cmd.Process.Kill()
 		<-g.done
 	}

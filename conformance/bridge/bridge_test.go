@@ -23,7 +23,7 @@ var routes = schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Ver
 // await asks again and again until ok, or fails.
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); {
+	for deadline := time.Now().Add(time.Minute); !ok(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("it did not come to this: %s", what)
 		}

@@ -63,8 +63,8 @@ func (c *Cluster) startServer(_ context.Context, o Options) error {
 		BinaryAssetsDirectory:    o.ControlPlane,
 		CRDDirectoryPaths:        []string{o.CRDs},
 		ErrorIfCRDPathMissing:    true,
-		ControlPlaneStartTimeout: time.Minute,
-		ControlPlaneStopTimeout:  30 * time.Second,
+		ControlPlaneStartTimeout: 4 * time.Minute,
+		ControlPlaneStopTimeout:  time.Minute,
 	}
 	log, err := os.Create(filepath.Join(o.Dir, "kube-apiserver.log"))
 	if err != nil {

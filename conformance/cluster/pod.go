@@ -137,7 +137,7 @@ func environment(p *pod, c corev1.Container, volumes map[string]string) []string
 
 // awaitListening returns once a socket listens in the network namespace of process pid.
 func awaitListening(ctx context.Context, pid int) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
