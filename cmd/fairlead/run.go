@@ -109,8 +109,10 @@ func (g *gateway) stop() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	if g.cluster != nil {
-		g.cluster.Leave(ctx) // first: then others send nothing more
+	if g.cluster != nil { // first: then others send nothing more. A server that hangs leaves the sessions most of the time
+		leave, cancel := context.WithTimeout(ctx, timeout/4)
+		g.cluster.Leave(leave)
+		cancel()
 	}
 	g.server.Shutdown(ctx)
 	g.cancel()

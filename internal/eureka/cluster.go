@@ -178,9 +178,18 @@ func (c *Cluster) keepRegistered(ctx context.Context) {
 	if c.own == nil {
 		return
 	}
+	staying, end := context.WithCancel(ctx) // a call that hangs must not keep the gateway from stopping
+	defer end()
+	go func() {
+		select {
+		case <-c.leaving:
+			end()
+		case <-staying.Done():
+		}
+	}()
 	at, registered, wait := 0, false, true
-	for failed := 0; wait; wait = sleep(ctx, c.leaving, pause(renewInterval, failed)) {
-		err := c.try(&at, func(client *Client) error { return c.announce(ctx, client, registered) })
+	for failed := 0; wait; wait = sleep(staying, nil, pause(renewInterval, failed)) {
+		err := c.try(&at, func(client *Client) error { return c.announce(staying, client, registered) })
 		was := registered
 		if registered = err == nil; registered {
 			failed = 0
@@ -191,8 +200,8 @@ func (c *Cluster) keepRegistered(ctx context.Context) {
 		c.status.Registered = registered
 		c.mu.Unlock()
 		switch {
-		case ctx.Err() != nil:
-			registered = was
+		case err != nil && staying.Err() != nil:
+			registered = true // what was under way may have come there
 		case err != nil && (was || failed == 1):
 			c.log.Warn("gateway not registered", "err", err)
 		case err == nil && !was:

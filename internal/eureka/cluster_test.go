@@ -271,6 +271,40 @@ func TestClusterRegisters(t *testing.T) {
 	}
 }
 
+// TestClusterLeavesThoughAServerHangs: a registration that is not answered is not waited for, and ended like one that was.
+func TestClusterLeavesThoughAServerHangs(t *testing.T) {
+	s := newFakeServer(t)
+	asked, over := make(chan struct{}), make(chan struct{})
+	defer close(over)
+	s.answers(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPost {
+			return false
+		}
+		close(asked)
+		select {
+		case <-r.Context().Done():
+		case <-over:
+		}
+		return true
+	})
+	c := newTestCluster(t, ClusterConfig{}, s)
+	c.Announce(GatewayInstance("gw", 10010, true, "1.2.3", s.URL))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	<-asked
+	leave, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer stop()
+	if c.Leave(leave); leave.Err() != nil {
+		t.Error("it waits for the server")
+	}
+	if asked := s.since(); !strings.Contains(asked, "DELETE apps/GATEWAY/gw:gateway:10010") {
+		t.Errorf("asked: %s", asked)
+	}
+	cancel()
+	<-done
+}
+
 func TestGatewayInstance(t *testing.T) {
 	i := GatewayInstance("gw.example.com", 10010, true, "1.2.3", "http://127.0.0.1:1/eureka/")
 	i.LastDirty = 17
