@@ -59,7 +59,7 @@ type Config struct {
 	// line, and nothing else suffers.
 	StaticDefinitions []string `yaml:"staticDefinitions"`
 
-	// ForgetAfter is how long a service stays known after its last instance went. Default 15m.
+	// ForgetAfter is how long a service stays known after its last instance went, while no more than 10000 routes are remembered so. Default 15m.
 	// Negative forgets it at once. Then it is unknown: 1003 or 404, where before it was 1012 or 503.
 	ForgetAfter time.Duration `yaml:"forgetAfter"`
 

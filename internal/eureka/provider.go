@@ -1,10 +1,12 @@
 package eureka
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -165,6 +167,9 @@ func (p *Provider) forgetAfter() time.Duration {
 	return defaultForgetAfter
 }
 
+// maxGoneRoutes bounds the routes of services without any instance: names may come and go by the thousand within ForgetAfter.
+const maxGoneRoutes = 10000
+
 // memory is what Run keeps between two sets. It belongs to Run's goroutine.
 type memory struct {
 	provider *Provider
@@ -203,6 +208,7 @@ func (m *memory) update(snapshot []*Instance, now time.Time) (all []route.Route,
 		s.count(now)
 	}
 	m.stale = false
+	m.forgetMost()
 
 	forgetAfter := m.provider.forgetAfter()
 	for _, id := range slices.Sorted(maps.Keys(m.services)) {
@@ -227,6 +233,31 @@ func (m *memory) update(snapshot []*Instance, now time.Time) (all []route.Route,
 	}
 	m.log(all)
 	return all, next
+}
+
+// forgetMost forgets the services that went first where there are too many without an instance.
+func (m *memory) forgetMost() {
+	var gone []string
+	routes := 0
+	for id, s := range m.services {
+		if len(s.instances) == 0 {
+			gone = append(gone, id)
+			routes += len(s.routes)
+		}
+	}
+	if routes <= maxGoneRoutes {
+		return
+	}
+	slices.SortFunc(gone, func(a, b string) int {
+		return cmp.Or(m.services[a].since.Compare(m.services[b].since), strings.Compare(a, b))
+	})
+	for _, id := range gone {
+		if routes <= maxGoneRoutes {
+			return
+		}
+		routes -= len(m.services[id].routes)
+		delete(m.services, id)
+	}
 }
 
 func (m *memory) translation() translation {

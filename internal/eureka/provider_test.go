@@ -3,6 +3,7 @@ package eureka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -306,4 +307,33 @@ func TestProviderLogsAProblemOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestServicesThatAreGoneAreBounded: of names that come and go without end those that went last are remembered.
+func TestServicesThatAreGoneAreBounded(t *testing.T) {
+	instances := func(name string, n int) (all []*Instance) {
+		for i := range n {
+			in := mustJSON(t, doc(fmt.Sprint(name, i), "1", `,"metadata":{"apiml.routes.1.gatewayUrl":"ws/v1","apiml.routes.1.serviceUrl":"/"}`))
+			all = append(all, in)
+		}
+		return all
+	}
+	m := memory{provider: &Provider{Pool: upstream.NewPool()}, services: map[string]*remembered{}}
+	now := time.Now()
+	const many = 4000 // of two routes each
+	for _, name := range []string{"FIRST", "SECOND"} {
+		m.update(instances(name, many), now)
+		now = now.Add(time.Second)
+		m.update(nil, now)
+	}
+	all, _ := m.update(nil, now)
+	second := 0
+	for _, r := range all {
+		if strings.HasPrefix(r.ServiceID, "second") {
+			second++
+		}
+	}
+	if len(all) > maxGoneRoutes || second != 2*many || len(all) == second {
+		t.Errorf("%d routes, %d of them of services that went last; want %d at most, and all %d", len(all), second, maxGoneRoutes, 2*many)
+	}
 }
