@@ -229,15 +229,13 @@ func (l *Sessions) at(take func(*upstream.Endpoint) bool) (some []*Session) {
 // List returns at most limit sessions that were opened after the one numbered after (0: from
 // the first), and whether there are more.
 func (l *Sessions) List(after uint64, limit int) (views []SessionView, more bool) {
-	all := l.snapshot(after)
+	all := slices.DeleteFunc(l.snapshot(after), func(ss *Session) bool { return ss.relay.Load() == nil })
 	if len(all) > limit {
 		all, more = all[:limit], true
 	}
 	views = make([]SessionView, 0, len(all))
 	for _, ss := range all {
-		if ss.relay.Load() != nil {
-			views = append(views, ss.view())
-		}
+		views = append(views, ss.view())
 	}
 	return views, more
 }

@@ -303,6 +303,7 @@ func (s *Session) tellOld() {
 	var buf [websocket.MaxHeld]byte
 	bye := websocket.AppendClose(buf[:0], u.mask(), websocket.GoingAway, movedReason)
 	m.farewell = len(bye)
+	s.showOwn(u, bye)
 	u.emit(bye)
 }
 

@@ -247,9 +247,7 @@ func (x *side) send(p []byte) {
 
 // sendOwn is send for a frame of the gateway.
 func (x *side) sendOwn(p []byte) {
-	if x.s.client.has(flagTapped) {
-		x.s.cold.watch.own(x, p)
-	}
+	x.s.showOwn(x, p)
 	if l := x.s.link; l != nil && x == &x.s.up && !l.fixed && l.keep != nil {
 		l.record(p, true, l.parked())
 	}
@@ -407,7 +405,7 @@ func (x *side) speak() {
 	if x.has(flagWantPong) {
 		x.clear(flagWantPong)
 		l := x.s.link
-		x.send(websocket.AppendFrame(buf[:0], websocket.OpPong, true, x.mask(), l.pinged()))
+		x.sendOwn(websocket.AppendFrame(buf[:0], websocket.OpPong, true, x.mask(), l.pinged()))
 		l.forgetPing()
 	}
 	switch {

@@ -46,6 +46,7 @@ func (l *link) settleAcks(exact bool, rest int) {
 func (s *Session) seeOff(last []byte) {
 	u, l := &s.up, s.link
 	if !u.has(flagDead) {
+		s.showOwn(u, last)
 		rest := last
 		if u.waiting() > 0 {
 			c := u.cold()
@@ -82,7 +83,11 @@ func (s *Session) swap() {
 		u.cold().early = m.next.Head
 	}
 	l.move = nil
-	l.ear = &ear{l: l, prev: l.ear.off}
+	prev := l.ear.off
+	if prev == nil {
+		prev = l.ear.prev // it may be there still
+	}
+	l.ear = &ear{l: l, prev: prev}
 	l.swallow = uint8(min(int(l.pings)+int(l.swallow), 255))
 	l.pings, l.spoke, l.torn = 0, false, false
 	l.judge()

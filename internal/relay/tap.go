@@ -222,6 +222,13 @@ func (f *Frame) is(h *websocket.Header, payload []byte) {
 	f.Opcode, f.Fin, f.Compressed, f.Size, f.Payload = h.Opcode, h.Fin, h.RSV&websocket.RSV1 != 0, h.Length, payload
 }
 
+// showOwn has those who watch see p, a frame of the gateway for x; nil: there is none.
+func (s *Session) showOwn(x *side, p []byte) {
+	if s.client.has(flagTapped) && len(p) > 0 {
+		s.cold.watch.own(x, p)
+	}
+}
+
 // own is a frame of the gateway's, whole, for x.
 func (w *watch) own(x *side, p []byte) {
 	h, n, err := websocket.ParseHeader(p)

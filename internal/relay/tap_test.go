@@ -146,3 +146,42 @@ func TestTapIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// A Tap is told what the gateway says in a move: the Pong to the client, and its Close, or its answer to one, to the upstream that is left.
+func TestTapOfMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &relay.Policy{Hold: 256, CloseTimeout: time.Second}, fromClient("m1"), 1<<20, true)
+		tap := relay.NewTap(100, 20, func() {})
+		w.s.Watch(tap)
+		w.do(func() { w.say(w.ends[0]) })
+		w.serve(w.up)
+		w.s.Detach("operator")
+		synctest.Wait()
+		w.goesOn(0)
+		w.do(func() { w.up.die(true) })
+		w.asked(2, true)
+		w.script = websocket.AppendFrame(w.script, websocket.OpPing, true, &[4]byte{1, 2, 3, 4}, []byte("p"))
+		w.do(func() { w.say(1 << 20) })
+		w.do(func() { w.resume() })
+		w.do(func() {
+			w.up.out = websocket.AppendClose(w.up.out, nil, websocket.ServiceRestart, "x")
+			w.up.send(1 << 20)
+		})
+		frames, _, _ := tap.Take()
+		var got []string
+		for _, f := range frames {
+			switch {
+			case f.Moved:
+				got = append(got, "moved")
+			case f.From == relay.Gateway:
+				got = append(got, fmt.Sprint(f.Opcode, " ", f.To, " ", string(f.Payload[min(2, len(f.Payload)-1):])))
+			}
+		}
+		want := []string{"8 upstream session moved", "moved", "10 client p", "moved", "8 upstream x"}
+		if !slices.Equal(got, want) {
+			t.Errorf("told %q\nwant %q", got, want)
+		}
+		w.flow(2)
+		w.end()
+	})
+}
