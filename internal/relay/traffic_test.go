@@ -91,17 +91,18 @@ func TestTrafficBothWays(t *testing.T) {
 				rng := rand.New(rand.NewPCG(uint64(largest), 1))
 				up, down := traffic(rng, size, true), traffic(rng, size, false)
 				var wg sync.WaitGroup
+				const whole = 12 * patience // tens of thousands of system calls each way, under the race detector
 				run := func(from, to *peer, data []byte, seed uint64) {
 					wg.Go(func() {
 						rng := rand.New(rand.NewPCG(seed, 2))
-						_ = from.SetWriteDeadline(time.Now().Add(patience))
+						_ = from.SetWriteDeadline(time.Now().Add(whole))
 						if err := sendSplit(from, data, rng, largest); err != nil {
 							t.Errorf("write: %v", err)
 						}
 					})
 					wg.Go(func() {
 						rng := rand.New(rand.NewPCG(seed, 3))
-						_ = to.SetReadDeadline(time.Now().Add(patience))
+						_ = to.SetReadDeadline(time.Now().Add(whole))
 						got, err := readSlowly(&pingFilter{r: to, t: t, data: data}, len(data), rng, largest)
 						if err != nil || !bytes.Equal(got, data) {
 							t.Errorf("read %d of %d: %v", len(got), len(data), err)
