@@ -1,5 +1,5 @@
 // Package auth says who a client is: basic credentials against htpasswd lines with bcrypt (auth.go), bearer tokens against the keys of
-// their issuers (jwt.go), and what of them has been revoked since (revoke.go).
+// their issuers (jwt.go), client certificates (certificate.go); and what of tokens has been revoked since (revoke.go).
 package auth
 
 import (
@@ -65,13 +65,13 @@ func (c BasicConfig) Open() (*Users, error) {
 // An Identity is a client that was recognised. It is immutable.
 type Identity struct {
 	User   string
-	Method string // basic, bearer
+	Method string // basic, bearer, clientCertificate
 
 	// Of a token.
 	Issuer  string
 	TokenID string    // jti; "": it has none
 	Issued  time.Time // zero: it does not say
-	Expires time.Time // when it lets nobody in any more, clockSkew included
+	Expires time.Time // when it lets nobody in any more, clockSkew included; also of a certificate
 
 	hash string // of basic: that of the password, as it is configured
 }

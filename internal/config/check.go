@@ -68,6 +68,12 @@ func (k *checker) asked() {
 	if asked.Has(route.AuthBasic) && len(a.Basic.Users) == 0 && a.Basic.UsersFile == "" {
 		k.add("defaults.auth", fmt.Errorf("%q: auth.basic has no users, so nobody could come in", route.AuthBasic), "set auth.basic.users or auth.basic.usersFile")
 	}
+	verifies := func(l proxy.ListenerConfig) bool {
+		return l.TLS != nil && (l.TLS.ClientAuth == "want" || l.TLS.ClientAuth == "need")
+	}
+	if asked.Has(route.AuthCertificate) && len(k.c.Manifests) == 0 && !slices.ContainsFunc(k.c.Gateway.Listeners, verifies) {
+		k.add("defaults.auth", fmt.Errorf("%q: no listener asks for certificates, so nobody could come in", route.AuthCertificate), "set clientAuth: want and clientCAFile below tls of a listener")
+	}
 	if asked.Has(route.AuthBearer) && len(a.JWT.Issuers) == 0 {
 		k.add("defaults.auth", fmt.Errorf("%q: auth.jwt has no issuers, so nobody could come in", route.AuthBearer), "set auth.jwt.issuers")
 	}

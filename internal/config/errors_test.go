@@ -85,7 +85,7 @@ func TestErrors(t *testing.T) {
 			"fairlead: hint: "+hintValue,
 		)},
 		{"bad word", "defaults: {auth: token}", lines(
-			`f.yaml:1:18: defaults.auth: "token": want none, or one or more of basic, bearer`,
+			`f.yaml:1:18: defaults.auth: "token": want none, or one or more of basic, bearer, clientCertificate`,
 			"    1 | defaults: {auth: token}",
 			"      |                  ^",
 			"fairlead: hint: "+hintValue,
@@ -119,7 +119,7 @@ func TestErrors(t *testing.T) {
 			"fairlead: hint: set auth.jwt.issuers",
 		)},
 		{"a list of ways with one that is none", "defaults: {auth: [bearer, token]}", lines(
-			`f.yaml:1:18: defaults.auth: "token": want none, or one or more of basic, bearer`,
+			`f.yaml:1:18: defaults.auth: "token": want none, or one or more of basic, bearer, clientCertificate`,
 			"    1 | defaults: {auth: [bearer, token]}",
 			"      |                  ^",
 			"fairlead: hint: "+hintValue,

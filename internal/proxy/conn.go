@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -25,8 +26,9 @@ type clientConn struct {
 	tlsVersion uint16 // 0 without TLS
 	tlsCipher  uint16
 	http2      bool
-	admission  *admission // by TLS, on listeners that tables ask for; nil: on others, and without TLS
-	early      []byte     // of a connection that is passed through: what has been read of it
+	admission  *admission        // by TLS, on listeners that tables ask for; nil: on others, and without TLS
+	verified   *x509.Certificate // the client's; nil: it has shown none, or none that an authority of the listener vouches for
+	early      []byte            // of a connection that is passed through: what has been read of it
 
 	state    atomic.Int32
 	requests atomic.Int64
@@ -50,6 +52,9 @@ func newClientConn(l *listener, c net.Conn, peer netip.AddrPort) *clientConn {
 // encrypted notes what the TLS handshake has agreed on.
 func (c *clientConn) encrypted(state *tls.ConnectionState) {
 	c.secure, c.tlsVersion, c.tlsCipher = true, state.Version, state.CipherSuite
+	if len(state.VerifiedChains) > 0 {
+		c.verified = state.PeerCertificates[0]
+	}
 }
 
 // tlsNames are the version and the cipher suite, for the log.

@@ -237,6 +237,9 @@ func deniedFailure(e *auth.Error, target string) *failure {
 		f.fields.Add("WWW-Authenticate", e.Challenge)
 		f.detail = "The user name or the password is not valid."
 		f.message = ErrorMessage("ZWEAG120E", "org.zowe.apiml.security.login.invalidCredentials", "Invalid username or password for URL '%s'", target)
+	case e.Status == http.StatusForbidden && e.Reason == auth.NoCertificate:
+		f.detail = "A client certificate is required."
+		f.message = ErrorMessage("ZWEAG105E", "org.zowe.apiml.security.authRequired", "Authentication is required for URL '%s'", target)
 	case e.Status == http.StatusForbidden:
 		if e.Challenge != "" { // RFC 6750, section 3.1
 			f.fields.Add("WWW-Authenticate", e.Challenge)

@@ -31,26 +31,46 @@ func (s *Server) authenticate(x *exchange, p *route.Policy) error {
 	return nil
 }
 
-// identify goes by the first credential that is there: what Authorization says, then where tokens are.
+// identify goes by the first credential that is there: what Authorization says, then where tokens are, then the certificate of the
+// connection.
 func (s *Server) identify(x *exchange, ways route.Auth) (*auth.Identity, error) {
 	authorization := x.request.Fields.Values("Authorization")
-	basic := ways.Has(route.AuthBasic) && (ways == route.AuthBasic || hasScheme(authorization, "Basic"))
+	var text string
+	var from auth.Place
 	if ways.Has(route.AuthBearer) {
 		x.disarm() // before anything is refused: a token is not echoed
 	}
-	if basic {
-		if x.settings.users == nil {
-			return nil, &auth.Error{Status: http.StatusServiceUnavailable, Reason: "the route asks for basic credentials, but auth.basic has no users"}
-		}
-		id, err := x.settings.users.Identify(context.Background(), authorization, x.run.Offload)
-		return id, challenged(err, ways)
+	if ways.Has(route.AuthBasic) && hasScheme(authorization, "Basic") {
+		return x.byPassword(authorization, ways)
 	}
+	if ways.Has(route.AuthBearer) {
+		var err error
+		if text, from, err = x.shownToken(authorization); err != nil {
+			return nil, challenged(err, ways)
+		}
+	}
+	switch {
+	case text == "" && ways.Has(route.AuthCertificate) && x.conn.verified != nil:
+		return auth.ByCertificate(x.conn.verified, x.record.Time)
+	case ways.Has(route.AuthBearer):
+		return s.byToken(x, text, from, ways)
+	case ways.Has(route.AuthBasic):
+		return x.byPassword(authorization, ways)
+	}
+	return nil, &auth.Error{Status: http.StatusForbidden, Reason: auth.NoCertificate}
+}
+
+func (x *exchange) byPassword(authorization []string, ways route.Auth) (*auth.Identity, error) {
+	if x.settings.users == nil {
+		return nil, &auth.Error{Status: http.StatusServiceUnavailable, Reason: "the route asks for basic credentials, but auth.basic has no users"}
+	}
+	id, err := x.settings.users.Identify(context.Background(), authorization, x.run.Offload)
+	return id, challenged(err, ways)
+}
+
+func (s *Server) byToken(x *exchange, text string, from auth.Place, ways route.Auth) (*auth.Identity, error) {
 	if x.settings.tokens == nil {
 		return nil, &auth.Error{Status: http.StatusServiceUnavailable, Reason: "the route asks for a token, but auth.jwt has no issuers"}
-	}
-	text, from, err := x.shownToken(authorization)
-	if err != nil {
-		return nil, challenged(err, ways)
 	}
 	id, err := x.settings.tokens.Identify(context.Background(), text, from, x.run.Offload)
 	if err == nil && s.revoked.Has(id) {

@@ -130,14 +130,22 @@ func TestTokensLetIn(t *testing.T) {
 		"cookie":       {target: "/svc/ws/v1/x", fields: []string{"Cookie: a=1; tok=" + token + "; b=2"}, line: "/svc/x", has: []string{"Cookie: a=1; b=2"}},
 		"cookie alone": {target: "/svc/ws/v1/x", fields: []string{"Cookie: tok=" + token}, line: "/svc/x", without: []string{"Cookie:"}},
 		"query":        {target: "/svc/ws/v1/x?tkt=" + token, line: "/svc/x"},
-		"query between": {target: "/svc/ws/v1/x?a=%2f&tk%74=" + token + "&b", line: "/svc/x?a=%2f&b", fields: []string{"Cookie: tok=stale"},
-			without: []string{"stale"}},
-		"subprotocol": {target: "/svc/ws/v1/x", fields: []string{"Sec-WebSocket-Protocol: bearer." + token + ", chat"}, line: "/svc/x",
-			has: []string{"Sec-WebSocket-Protocol: chat"}, answer: "chat"},
-		"subprotocol in base64": {target: "/svc/ws/v1/x", fields: []string{"Sec-WebSocket-Protocol: chat, bearer." + packed}, line: "/svc/x",
-			has: []string{"Sec-WebSocket-Protocol: chat"}, answer: "chat"},
-		"subprotocol alone": {target: "/svc/ws/v1/x", fields: []string{"Sec-WebSocket-Protocol: bearer." + token}, line: "/svc/x",
-			without: []string{"Sec-WebSocket-Protocol"}, answer: "bearer." + token},
+		"query between": {
+			target: "/svc/ws/v1/x?a=%2f&tk%74=" + token + "&b", line: "/svc/x?a=%2f&b", fields: []string{"Cookie: tok=stale"},
+			without: []string{"stale"},
+		},
+		"subprotocol": {
+			target: "/svc/ws/v1/x", fields: []string{"Sec-WebSocket-Protocol: bearer." + token + ", chat"}, line: "/svc/x",
+			has: []string{"Sec-WebSocket-Protocol: chat"}, answer: "chat",
+		},
+		"subprotocol in base64": {
+			target: "/svc/ws/v1/x", fields: []string{"Sec-WebSocket-Protocol: chat, bearer." + packed}, line: "/svc/x",
+			has: []string{"Sec-WebSocket-Protocol: chat"}, answer: "chat",
+		},
+		"subprotocol alone": {
+			target: "/svc/ws/v1/x", fields: []string{"Sec-WebSocket-Protocol: bearer." + token}, line: "/svc/x",
+			without: []string{"Sec-WebSocket-Protocol"}, answer: "bearer." + token,
+		},
 		"basic": {target: "/svc/ws/v1/x", fields: []string{basicAda, "Cookie: tok=x"}, user: "user", line: "/svc/x", without: []string{"Cookie", "Authorization"}},
 		"a Basic that is the service's goes with no token": {target: "/svc/ws/v1/x", fields: []string{basicAda}, user: "user", line: "/svc/x"},
 	} {

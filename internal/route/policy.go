@@ -40,8 +40,8 @@ type Policy struct {
 	SlowStart SlowStart `yaml:"slowStart"`
 
 	// Auth is what the gateway itself asks of a client before it passes anything on: none, or any of several ways, as a list or with
-	// commas: basic (users of auth.basic), bearer (tokens of auth.jwt). Default none. Danger: with none, the services alone keep
-	// strangers out.
+	// commas: basic (users of auth.basic), bearer (tokens of auth.jwt), clientCertificate (one that the listener has verified; its
+	// subject's common name is the user). Default none. Danger: with none, the services alone keep strangers out.
 	Auth Auth `yaml:"auth"`
 
 	// HostHeader is the Host that a service sees: endpoint (the endpoint's own host and port) or
@@ -150,7 +150,7 @@ type WebSocket struct {
 	// cannot) or close (1012). Default wait.
 	OnUnhealthy Wait `yaml:"onUnhealthy"`
 
-	// OnAuthExpiry is what happens to a session when the token by which its client was let in expires: close (1008 `authentication
+	// OnAuthExpiry is what happens to a session when the token, or the certificate, by which its client was let in expires: close (1008 `authentication
 	// ended`) or ignore, for services that take a new token in the messages of the session. A revocation ends it in any case. Default
 	// close.
 	OnAuthExpiry AuthExpiry `yaml:"onAuthExpiry"`

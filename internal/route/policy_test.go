@@ -186,7 +186,7 @@ func TestSetErrors(t *testing.T) {
 		{"hash.clientAddress", "0", "want true"},
 		{"loadBalancing", "fastest", "least-sessions"},
 		{"auth", "forward", "not available in this version"},
-		{"auth", "maybe", "none, or one or more of basic, bearer"},
+		{"auth", "maybe", "none, or one or more of basic, bearer, clientCertificate"},
 		{"auth", "none,basic", "none goes with nothing else"},
 		{"auth", "basic,basic", "twice"},
 		{"auth", "basic,", "none, or one or more of"},

@@ -40,13 +40,14 @@ func (v *IdleCounts) UnmarshalText(text []byte) error {
 type Auth string
 
 const (
-	AuthNone   Auth = "none"
-	AuthBasic  Auth = "basic"
-	AuthBearer Auth = "bearer"
+	AuthNone        Auth = "none"
+	AuthBasic       Auth = "basic"
+	AuthBearer      Auth = "bearer"
+	AuthCertificate Auth = "clientCertificate"
 )
 
 // authWays are the ways that there are, and those of later versions.
-var authWays, laterWays = []Auth{AuthBasic, AuthBearer}, []Auth{"clientCertificate", "forward"}
+var authWays, laterWays = []Auth{AuthBasic, AuthBearer, AuthCertificate}, []Auth{"forward"}
 
 // UnmarshalText accepts one way, or several with commas.
 func (v *Auth) UnmarshalText(text []byte) error {
