@@ -19,7 +19,7 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/loop"
 )
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // front serves f on loopback until the test ends.
 func front(t *testing.T, f *Front) (addr string) {
@@ -114,7 +114,7 @@ func TestFrontKeepAlive(t *testing.T) {
 
 // A head that does not come in time is answered 408, silence is not answered; both are the end.
 func TestFrontTimes(t *testing.T) {
-	f := &Front{Serve: answerBody, Options: ServerOptions{HeadTimeout: 40 * time.Millisecond, IdleTimeout: 40 * time.Millisecond}}
+	f := &Front{Serve: answerBody, Options: ServerOptions{HeadTimeout: 300 * time.Millisecond, IdleTimeout: 300 * time.Millisecond}}
 	addr := front(t, f)
 	for sent, want := range map[string]string{"GET / HT": "HTTP/1.1 408 ", "": "", "GET / HTTP/1.1\r\nHost: a\r\n\r\n": "HTTP/1.1 200 "} {
 		c := dial(t, addr)

@@ -408,16 +408,16 @@ func TestAnswerTimeout(t *testing.T) {
 func TestUploadRenewsTimeout(t *testing.T) {
 	inWorlds(t, func(t *testing.T, w world) {
 		g := &gateway{w: w, service: script(t, func(p *peer) {
-			p.want("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n", "")
-			for range 10 {
+			p.want("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n", "")
+			for range 6 {
 				p.wantBytes("x")
 			}
 			p.send(ok0)
-		}), answer: 250 * time.Millisecond}
+		}), answer: time.Second}
 		p := connect(t, g.start(t))
-		p.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n")
-		for range 10 { // 500 ms in all
-			<-time.After(50 * time.Millisecond)
+		p.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n")
+		for range 6 { // 1.2 s in all
+			<-time.After(200 * time.Millisecond)
 			p.send("x")
 		}
 		p.want(ok0, "")

@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // longest bounds every wait of a test for what must happen.
-const longest = 10 * time.Second
+const longest = 30 * time.Second
 
 // A world is where the code under test runs.
 type world struct {

@@ -186,7 +186,7 @@ func TestAnswers(t *testing.T) {
 func TestHeadTimeouts(t *testing.T) {
 	inWorlds(t, func(t *testing.T, w world) {
 		ended := make(chan error, 1)
-		o := &ServerOptions{HeadTimeout: 100 * time.Millisecond, IdleTimeout: 50 * time.Millisecond}
+		o := &ServerOptions{HeadTimeout: 300 * time.Millisecond, IdleTimeout: 150 * time.Millisecond}
 		addr := w.serve(t, func(_ loop.Runner, conn net.Conn) {
 			c := NewServerConn(conn, o)
 			for {
@@ -251,8 +251,9 @@ func TestHeadTimeouts(t *testing.T) {
 // A slow head that keeps coming is cut as well.
 func TestDrippingHead(t *testing.T) {
 	inWorlds(t, func(t *testing.T, w world) {
-		addr := w.serveHTTP(t, &ServerOptions{HeadTimeout: 100 * time.Millisecond}, echo)
+		addr := w.serveHTTP(t, &ServerOptions{HeadTimeout: 500 * time.Millisecond}, echo)
 		p := connect(t, addr)
+		p.send("G") // who says nothing at all is not answered
 		stop := make(chan struct{})
 		dripping := make(chan struct{})
 		go func() {
@@ -289,7 +290,7 @@ func TestUnreadBody(t *testing.T) {
 	answer := func(_ loop.Runner, x *Exchange) { _ = x.Reply(&Answer{Status: 403}, nil) }
 	keep, end := "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 	inWorlds(t, func(t *testing.T, w world) {
-		addr := w.serveHTTP(t, &ServerOptions{UnreadTimeout: 100 * time.Millisecond, MaxUnread: 64 << 10}, answer)
+		addr := w.serveHTTP(t, &ServerOptions{UnreadTimeout: 400 * time.Millisecond, MaxUnread: 64 << 10}, answer)
 		p := connect(t, addr)
 		p.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello") // there already
 		p.want(keep, "")

@@ -38,6 +38,18 @@ func (r *rig) hello() {
 	r.client.expect(r.upstream.text("welcome"))
 }
 
+// caughtUp waits until the loop has done what it was asked to do.
+func (r *rig) caughtUp() {
+	r.t.Helper()
+	done := make(chan struct{})
+	relay.LoopOf(r.session).Post(func() { close(done) })
+	select {
+	case <-done:
+	case <-time.After(patience):
+		r.t.Fatal("the loop hangs")
+	}
+}
+
 func TestCloseByClient(t *testing.T) {
 	engines(t, func(t *testing.T, o rigOptions) {
 		r := newRig(t, o)
@@ -268,12 +280,13 @@ func TestUnansweredClose(t *testing.T) {
 
 // The one who has not answered yet may first send what it has, however long that takes.
 func TestSlowAnswerToClose(t *testing.T) {
-	r := newRig(t, rigOptions{policy: relay.Policy{CloseTimeout: 250 * time.Millisecond}})
+	t.Parallel()
+	r := newRig(t, rigOptions{policy: relay.Policy{CloseTimeout: time.Second}})
 	r.client.send(r.client.closeFrame(normal, ""))
 	r.upstream.expectClose(normal, "")
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(150 * time.Millisecond)
 	defer tick.Stop()
-	for range 6 {
+	for range 8 {
 		<-tick.C
 		r.upstream.send(r.upstream.text("rest"))
 		r.client.expect(r.upstream.text("rest"))
@@ -321,6 +334,7 @@ func TestCloseByGatewayInsideFrame(t *testing.T) {
 	r.client.expect(down[:8])
 	r.upstream.expect(up[:9])
 	r.session.Close(away, "maintenance", "shutdown")
+	r.caughtUp() // the turn that read the first parts may still be reading
 	r.upstream.send(append(append([]byte{}, down[8:]...), r.upstream.text("next")...))
 	r.client.expect(down[8:])
 	r.client.expectClose(away, "maintenance")
@@ -446,8 +460,8 @@ func TestDeflateOnlyWhenAgreed(t *testing.T) {
 
 func TestIdleAndAge(t *testing.T) {
 	for cause, p := range map[string]relay.Policy{
-		relay.CauseIdle:   {Idle: 80 * time.Millisecond},
-		relay.CauseMaxAge: {MaxAge: 80 * time.Millisecond},
+		relay.CauseIdle:   {Idle: 500 * time.Millisecond},
+		relay.CauseMaxAge: {MaxAge: 500 * time.Millisecond},
 	} {
 		t.Run(cause, func(t *testing.T) {
 			t.Parallel()

@@ -67,9 +67,7 @@ func TestDetachAndLoss(t *testing.T) {
 	r.upstream.send(part)
 	r.client.expect(part)
 	r.session.Detach("planned")
-	known := make(chan struct{})
-	relay.LoopOf(r.session).Post(func() { close(known) })
-	<-known
+	r.caughtUp()
 	_ = r.upstream.Close()
 	r.client.expectClose(websocket.ServiceRestart, "moving")
 	_ = r.client.Close()

@@ -78,7 +78,7 @@ func TestBothDieAtOnce(t *testing.T) {
 
 // Sessions that come and go leave nothing behind, however they went.
 func TestCycles(t *testing.T) {
-	cycles := 10_000
+	cycles := 3000
 	if testing.Short() {
 		cycles = 500
 	}

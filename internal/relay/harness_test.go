@@ -43,15 +43,15 @@ func TestOverPumps(t *testing.T) {
 	if os.Getenv("FAIRLEAD_ENGINE") != "" || runtime.GOOS != "linux" || testing.Short() {
 		t.Skip("one engine only")
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.timeout=2m", "-test.skip=^(TestDeath|TestEdges|Fuzz)")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.timeout=9m", "-test.skip=^(TestDeath|TestEdges|Fuzz)")
 	cmd.Env = append(os.Environ(), "FAIRLEAD_ENGINE=pump")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }
 
-// patience bounds every wait of a test.
-const patience = 10 * time.Second
+// patience bounds every wait of a test. It is only a safety net: a slow machine moves the largest transfers in a few seconds.
+const patience = time.Minute
 
 // An owner notes what its session tells it.
 type owner struct {

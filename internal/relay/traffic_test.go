@@ -264,7 +264,7 @@ func TestPingWaitsForRelayedPong(t *testing.T) {
 }
 
 func TestPongMissing(t *testing.T) {
-	policy := relay.Policy{Ping: 30 * time.Millisecond, Pong: 60 * time.Millisecond, CloseTimeout: 100 * time.Millisecond}
+	policy := relay.Policy{Ping: 30 * time.Millisecond, Pong: time.Second, CloseTimeout: 100 * time.Millisecond}
 	answer := func(p *peer) { // until the end, as a living peer does
 		for {
 			_ = p.SetReadDeadline(time.Now().Add(patience))
@@ -374,7 +374,7 @@ func TestSlowUpstream(t *testing.T) {
 func TestSlowButSteadyReader(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, o rigOptions) {
-		o.policy.Stall = time.Second
+		o.policy.Stall = 2 * time.Second
 		o.smallBuffers = true
 		r := newRig(t, o)
 		var wg sync.WaitGroup
@@ -387,7 +387,7 @@ func TestSlowButSteadyReader(t *testing.T) {
 				}
 			}
 		})
-		tick := time.NewTicker(10 * time.Millisecond)
+		tick := time.NewTicker(16 * time.Millisecond)
 		defer tick.Stop()
 		var got int64
 		for range 250 { // far longer than Stall
