@@ -113,8 +113,7 @@ func (s *server) namedEndpoints(w http.ResponseWriter, r *http.Request) (named [
 		writeError(w, http.StatusNotFound, "ZWEAM104E", "org.zowe.apiml.common.endPointNotFound", "The service has no such instance")
 		return nil
 	case instance == "" && len(ids) > 1:
-		writeError(w, http.StatusBadRequest, "ZWEAO400E", "org.zowe.apiml.common.badRequest",
-			"The structure of the request is invalid: the service has several instances: name one with ?instance=")
+		badRequest(w, "the service has several instances: name one with ?instance=")
 		return nil
 	}
 	return named

@@ -71,7 +71,8 @@ func view(v proxy.SessionView, full bool) any {
 		Path: rec.Path, Status: rec.Status, DurationMS: float64(rec.Duration.Microseconds()) / 1000, Route: rec.Route,
 		Service: rec.Service, Instance: rec.Instance, User: rec.User, Subprotocol: rec.Subprotocol, Protocol: rec.Protocol,
 		TLSVersion: rec.TLSVersion, TLSCipher: rec.TLSCipher, BytesIn: rec.BytesIn, BytesOut: rec.BytesOut,
-		MessagesIn: rec.MessagesIn, MessagesOut: rec.MessagesOut, Moves: rec.Moves, Uncertain: rec.Uncertain, LastActivity: v.LastActivity.UTC(), Held: v.Held,
+		MessagesIn: rec.MessagesIn, MessagesOut: rec.MessagesOut, Moves: rec.Moves, Uncertain: rec.Uncertain,
+		LastActivity: v.LastActivity.UTC(), Held: v.Held,
 	}
 }
 
@@ -87,7 +88,7 @@ func (s *server) listSessions(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	writeError(w, http.StatusBadRequest, "ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: "+err.Error())
+	badRequest(w, err.Error())
 }
 
 func (s *server) writePage(w http.ResponseWriter, r *http.Request, after uint64, limit int, full bool) {
@@ -124,7 +125,7 @@ func (s *server) closeSession(w http.ResponseWriter, r *http.Request) {
 		err = fmt.Errorf("code %d may not stand in a Close frame", n)
 	}
 	if err != nil {
-		writeError(w, http.StatusBadRequest, "ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: "+err.Error())
+		badRequest(w, err.Error())
 		return
 	}
 	if !s.Sessions.Close(r.PathValue("id"), code, websocket.Reason(q.Get("reason")), "closed by an operator") {
@@ -144,7 +145,7 @@ func (s *server) frames(w http.ResponseWriter, r *http.Request) {
 	}
 	payload, err := number(r.URL.Query(), "payload", 0, proxy.MaxFramesPayload)
 	if err != nil {
-		writeError(w, http.StatusBadRequest, "ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: "+err.Error())
+		badRequest(w, err.Error())
 		return
 	}
 	out, ok := w.(proxy.FramesWriter)
@@ -154,6 +155,11 @@ func (s *server) frames(w http.ResponseWriter, r *http.Request) {
 	}
 	user, _, _ := r.BasicAuth()
 	out.ServeFrames(proxy.FramesRequest{ID: id, User: user, Payload: int(payload)})
+}
+
+// badRequest is a request that asks for what cannot be.
+func badRequest(w http.ResponseWriter, why string) {
+	writeError(w, http.StatusBadRequest, "ZWEAO400E", "org.zowe.apiml.common.badRequest", "The structure of the request is invalid: "+why)
 }
 
 func noSession(w http.ResponseWriter) {

@@ -57,8 +57,8 @@ func (ss *Session) Lost(r *relay.Session, loss relay.Loss) relay.Verdict {
 		ss.moving = new(moving)
 	}
 	q := &search{
-		ss: ss, relay: r, epoch: loss.Epoch, lost: ss.endpoint.Load(), planned: loss.Planned, verdict: v, began: time.Now(), hurried: loss.Waiting > 0,
-		cause: loss.Cause,
+		ss: ss, relay: r, epoch: loss.Epoch, lost: ss.endpoint.Load(), planned: loss.Planned, cause: loss.Cause,
+		verdict: v, began: time.Now(), hurried: loss.Waiting > 0,
 	}
 	if loss.Cause == causeMove {
 		q.wanted = ss.moving.wanted

@@ -113,7 +113,8 @@ func (m *mover) finish(q *search, ok bool) {
 		return
 	}
 	if m.searches--; m.searches == 0 && m.moved+m.lost > 0 {
-		m.s.Log.Info("sessions moved", "service", m.service, "moved", m.moved, "lost", m.lost, "took", time.Since(m.since).Round(time.Millisecond))
+		took := time.Since(m.since).Round(time.Millisecond)
+		m.s.Log.Info("sessions moved", "service", m.service, "moved", m.moved, "lost", m.lost, "took", took)
 	}
 }
 

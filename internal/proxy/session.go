@@ -151,7 +151,8 @@ func (s *Server) keep(x *exchange, ss *Session, up *upstreamConn) route.Failover
 		return failover
 	}
 	if len(x.head) > maxKeptHead {
-		s.Log.Warn("failover off for a session: its handshake is too large to be kept", "session_id", x.record.SessionID, "bytes", len(x.head), "most", maxKeptHead)
+		s.Log.Warn("failover off for a session: its handshake is too large to be kept",
+			"session_id", x.record.SessionID, "bytes", len(x.head), "most", maxKeptHead)
 		return route.FailoverOff
 	}
 	ss.head = keepHead(x.head, &x.record, up.agreed.Extensions, x.hostName(x.to.policy) != "")
@@ -253,9 +254,10 @@ func earlier(a, b time.Time) time.Time {
 func overLimit(which string) *failure {
 	return &failure{
 		status: http.StatusServiceUnavailable, cause: "limit reached: " + which,
-		message: ErrorMessage("ZWEAO503E", "org.zowe.apiml.common.serviceUnavailable", "The server is not ready to handle the request: %s", "too many "+which),
-		fields:  http1.Fields{{Name: "Retry-After", Value: "5"}},
-		code:    websocket.TryAgain, reason: "Too many " + which + ", try again later",
+		message: ErrorMessage("ZWEAO503E", "org.zowe.apiml.common.serviceUnavailable",
+			"The server is not ready to handle the request: %s", "too many "+which),
+		fields: http1.Fields{{Name: "Retry-After", Value: "5"}},
+		code:   websocket.TryAgain, reason: "Too many " + which + ", try again later",
 	}
 }
 
@@ -308,7 +310,8 @@ func (s *Server) refuseStatus(x *exchange, f *failure) {
 	head := f.answer.head
 	x.record.Status = f.status
 	x.Respond(&http1.Answer{Status: f.status, Reason: head.Reason, Fields: x.edited(x.answerFields(head.Fields)), Body: head.Body})
-	_ = http1.Copy(x.client, &cappedBody{Source: f.answer.conn.Body(), left: maxAnswerBody}) // an answer that is not whole ends with its connection
+	// An answer that is not whole ends with its connection.
+	_ = http1.Copy(x.client, &cappedBody{Source: f.answer.conn.Body(), left: maxAnswerBody})
 	x.record.BytesOut = x.Sent()
 	s.log(x)
 }

@@ -10,7 +10,8 @@ import (
 // goroutine; nothing happens if that move is over.
 func (s *Session) GiveUp(epoch uint32, v Verdict) {
 	s.loop().Post(func() {
-		if l := s.link; l == nil || l.fixed || s.phase != open || l.epoch != epoch || l.move == nil || !l.move.asked || l.move.next.Stream != nil {
+		l := s.link
+		if l == nil || l.fixed || s.phase != open || l.epoch != epoch || l.move == nil || !l.move.asked || l.move.next.Stream != nil {
 			return
 		}
 		s.giveUp(v)

@@ -271,7 +271,8 @@ func (l *link) record(p []byte, own, parked bool) {
 	if l.torn || !l.keeping() || len(k.window) == 0 && len(k.marks) == 0 && !pinned {
 		return
 	}
-	if !parked && (len(k.window) > 0 || pinned) && len(k.window)+len(p)+markSize*len(k.marks) > l.s.policy.Hold && !l.makeRoom(len(p), pinned) {
+	much := len(k.window)+len(p)+markSize*len(k.marks) > l.s.policy.Hold
+	if !parked && (len(k.window) > 0 || pinned) && much && !l.makeRoom(len(p), pinned) {
 		return
 	}
 	k.add(p)
