@@ -186,28 +186,30 @@ func TestAnswers(t *testing.T) {
 func TestHeadTimeouts(t *testing.T) {
 	inWorlds(t, func(t *testing.T, w world) {
 		ended := make(chan error, 1)
-		o := &ServerOptions{HeadTimeout: 300 * time.Millisecond, IdleTimeout: 150 * time.Millisecond}
-		addr := w.serve(t, func(_ loop.Runner, conn net.Conn) {
-			c := NewServerConn(conn, o)
-			for {
-				x, err := c.Next()
-				if x == nil {
-					c.Close()
-					ended <- err
-					return
+		serve := func(o *ServerOptions) (addr string) {
+			return w.serve(t, func(_ loop.Runner, conn net.Conn) {
+				c := NewServerConn(conn, o)
+				for {
+					x, err := c.Next()
+					if x == nil {
+						c.Close()
+						ended <- err
+						return
+					}
+					var bad *Error
+					if errors.As(err, &bad) {
+						_ = x.Reply(&Answer{Status: bad.Status}, nil)
+					} else {
+						echo(nil, x)
+					}
+					if !x.Done() {
+						ended <- err
+						return
+					}
 				}
-				var bad *Error
-				if errors.As(err, &bad) {
-					_ = x.Reply(&Answer{Status: bad.Status}, nil)
-				} else {
-					echo(nil, x)
-				}
-				if !x.Done() {
-					ended <- err
-					return
-				}
-			}
-		})
+			})
+		}
+		addr := serve(&ServerOptions{HeadTimeout: 300 * time.Millisecond, IdleTimeout: 150 * time.Millisecond})
 		p := connect(t, addr) // nothing comes
 		p.wantEnd()
 		if err := <-ended; !errors.Is(err, ErrIdle) {
@@ -234,6 +236,7 @@ func TestHeadTimeouts(t *testing.T) {
 		if err := <-ended; !errors.Is(err, ErrIdle) {
 			t.Errorf("idle: %v", err)
 		}
+		addr = serve(&ServerOptions{HeadTimeout: longest, IdleTimeout: longest})
 		p = connect(t, addr) // the client goes
 		p.Close()
 		if err := <-ended; !errors.Is(err, io.EOF) {
