@@ -149,13 +149,14 @@ func TestAKeySourceThatFails(t *testing.T) {
 func TestKeysOverTLSAcrossReloads(t *testing.T) {
 	s, came := &keyServer{}, make(chan struct{}, 16)
 	s.answer(keySetText(t, key("a")))
-	s.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.asked.Add(1)
 		came <- struct{}{}
 		(*s.say.Load())(w, r)
 	}))
-	defer s.Close()
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	s.StartTLS()
+	defer s.Close()
 	ca := file(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
 	c := NewKeyCache(slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())

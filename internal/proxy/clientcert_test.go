@@ -81,13 +81,15 @@ func TestCertificatesLetIn(t *testing.T) {
 		t.Errorf("without TLS: %q", head)
 	}
 	g.log.next(t)
-	br, head := ask(ca.person(t, "ada", time.Now().Add(3*time.Second)))
+	until := time.Now().Add(time.Hour)
+	br, head := ask(ca.person(t, "ada", until))
 	if !strings.HasPrefix(head, "HTTP/1.1 101 ") {
 		t.Fatalf("answer %q", head)
 	}
 	if saw := <-got; strings.Contains(saw, "root") {
 		t.Errorf("the service sees %q", saw)
 	}
+	shorten(t, g, 1, until)
 	if code, reason := closing(t, br); code != 1008 || reason != "authentication ended" {
 		t.Errorf("Close %d %q", code, reason)
 	}
@@ -97,7 +99,8 @@ func TestCertificatesLetIn(t *testing.T) {
 	if _, head := ask(ca.person(t, "", time.Now().Add(time.Hour))); !strings.HasPrefix(head, "HTTP/1.1 101 ") {
 		t.Errorf("a subject without a common name: %q", head)
 	}
-	views, _ := g.Sessions.List(0, 2)
+	var views []SessionView
+	eventually(t, "a session", func() bool { views, _ = g.Sessions.List(0, 2); return len(views) > 0 })
 	if len(views) != 1 || views[0].Record.User != "O=sea" {
 		t.Errorf("%+v", views)
 	}
