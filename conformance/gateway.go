@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -17,32 +15,29 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/fairlead-gateway/fairlead/conformance/bridge"
 	"github.com/fairlead-gateway/fairlead/conformance/cluster"
 )
 
 const (
-	gatewayClass = "fairlead"
-	adminAddress = "127.0.0.1:10080"
+	gatewayClass   = "fairlead"
+	controllerName = "fairlead.dev/gateway-controller"
+	adminAddress   = "127.0.0.1:10080"
 )
 
-// configText is Fairlead's whole configuration: where its manifests are is said on the command line.
+// configText is Fairlead's whole configuration.
 const configText = `gateway:
   listeners: [{name: admin, address: "` + adminAddress + `"}]
 registry: {enabled: false}
-kubernetes: {addressPool: ` + cluster.AddressPool + `}
+kubernetes: {enabled: true, kubeconfig: %q, addressPool: ` + cluster.AddressPool + `}
 dataDir: %q
 accessLog: {path: %q}
 log: {level: debug}
 `
 
-// A gateway is a running Fairlead and the bridge between it and the API server. The zero value
-// is none.
+// A gateway is a running Fairlead. The zero value is none.
 type gateway struct {
-	cmd    *exec.Cmd
-	done   chan struct{} // closed when cmd has ended
-	cancel context.CancelFunc
-	bridge chan struct{} // closed when the bridge has ended
+	cmd  *exec.Cmd
+	done chan struct{} // closed when cmd has ended
 }
 
 func startGateway(ctx context.Context, c *cluster.Cluster, o options, logf func(string, ...any)) (*gateway, error) {
@@ -56,26 +51,14 @@ func startGateway(ctx context.Context, c *cluster.Cluster, o options, logf func(
 	if o.fairlead == "" {
 		return &gateway{}, nil
 	}
-	manifests := filepath.Join(o.out, "manifests")
-	b := &bridge.Bridge{
-		Client: client, Manifests: manifests,
-		Objects: "http://" + adminAddress + "/application/objects", Logf: logf,
-		HTTP: &http.Client{Transport: &adminTransport{dataDir: filepath.Join(o.out, "data")}},
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	if err := b.Sync(ctx); err != nil {
-		cancel()
-		return nil, fmt.Errorf("bridge: %w", err)
-	}
-	g := &gateway{cancel: cancel, done: make(chan struct{}), bridge: make(chan struct{})}
-	if err := g.startProcess(o, manifests, logf); err != nil {
-		cancel()
+	kubeconfig, err := c.KubeconfigAs(o.rights, serviceAccount)
+	if err != nil {
 		return nil, err
 	}
-	go func() {
-		defer close(g.bridge)
-		b.Run(ctx)
-	}()
+	g := &gateway{done: make(chan struct{})}
+	if err := g.startProcess(o, kubeconfig, logf); err != nil {
+		return nil, err
+	}
 	if err := g.awaitClass(ctx, client); err != nil {
 		g.stop()
 		return nil, fmt.Errorf("%w; see %s", err, filepath.Join(o.out, "fairlead.log"))
@@ -89,7 +72,7 @@ func createClass(ctx context.Context, client dynamic.Interface) error {
 	_, err := client.Resource(classes).Create(ctx, &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
 		"metadata": map[string]any{"name": gatewayClass},
-		"spec":     map[string]any{"controllerName": bridge.ControllerName},
+		"spec":     map[string]any{"controllerName": controllerName},
 	}}, metav1.CreateOptions{})
 	return err
 }
@@ -118,14 +101,14 @@ func (g *gateway) awaitClass(ctx context.Context, client dynamic.Interface) erro
 	}
 }
 
-func (g *gateway) startProcess(o options, manifests string, logf func(string, ...any)) error {
+func (g *gateway) startProcess(o options, kubeconfig string, logf func(string, ...any)) error {
 	config := filepath.Join(o.out, "fairlead.yaml")
-	text := fmt.Sprintf(configText, filepath.Join(o.out, "data"), filepath.Join(o.out, "access.log"))
+	text := fmt.Sprintf(configText, kubeconfig, filepath.Join(o.out, "data"), filepath.Join(o.out, "access.log"))
 	log, err := os.Create(filepath.Join(o.out, "fairlead.log"))
 	if err := errors.Join(err, os.WriteFile(config, []byte(text), 0o600)); err != nil {
 		return err
 	}
-	g.cmd = exec.Command(o.fairlead, "run", "--config", config, "--manifests", manifests)
+	g.cmd = exec.Command(o.fairlead, "run", "--config", config)
 	g.cmd.Stdout, g.cmd.Stderr = log, log
 	if err := g.cmd.Start(); err != nil {
 		return err
@@ -140,13 +123,11 @@ func (g *gateway) startProcess(o options, manifests string, logf func(string, ..
 	return nil
 }
 
-// stop ends the bridge, and the gateway as an operator would; it kills it if that does not help.
+// stop ends the gateway as an operator would; it kills it if that does not help.
 func (g *gateway) stop() {
 	if g.cmd == nil {
 		return
 	}
-	g.cancel()
-	<-g.bridge
 	_ = g.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-g.done:
@@ -156,15 +137,5 @@ func (g *gateway) stop() {
 	}
 }
 
-// adminTransport signs requests with the password that Fairlead has made.
-type adminTransport struct{ dataDir string }
-
-func (t *adminTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	password, err := os.ReadFile(filepath.Join(t.dataDir, "admin-password"))
-	if err != nil {
-		return nil, err
-	}
-	req = req.Clone(req.Context())
-	req.SetBasicAuth("admin", strings.TrimSpace(string(password)))
-	return http.DefaultTransport.RoundTrip(req)
-}
+// serviceAccount is Fairlead's in deploy/kubernetes, as the API server names it.
+const serviceAccount = "system:serviceaccount:fairlead:fairlead"

@@ -1,6 +1,6 @@
 // Conformance runs the Gateway API's conformance suite against a built Fairlead: it makes a
-// Kubernetes cluster out of processes in namespaces of their own, lets Fairlead serve it from
-// files, and tells what the suite said. `conformance/run` builds what it needs and starts it.
+// Kubernetes cluster out of processes in namespaces of their own, lets Fairlead serve it
+// with the rights of deploy/kubernetes, and tells what the suite said. `conformance/run` builds what it needs and starts it.
 package main
 
 import (
@@ -50,7 +50,7 @@ func run(args []string) (int, error) {
 }
 
 type options struct {
-	tools, crds, fairlead, out, suiteOptions string
+	tools, crds, fairlead, out, suiteOptions, rights string
 
 	hold  bool
 	suite []string // more arguments of the suite
@@ -62,6 +62,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.tools, "tools", "", "directory of the binaries that conformance/run builds")
 	flags.StringVar(&o.crds, "crds", "", "directory of the Gateway API's CustomResourceDefinitions")
 	flags.StringVar(&o.fairlead, "fairlead", "", "the gateway's binary; none: a cluster without a gateway")
+	flags.StringVar(&o.rights, "rights", "", "manifest of Fairlead's service account and what it may do")
 	flags.StringVar(&o.out, "out", "", "directory for logs and the report; emptied first")
 	flags.StringVar(&o.suiteOptions, "options", "", "file of the suite's options")
 	flags.BoolVar(&o.hold, "hold", false, "keep the cluster until Ctrl-C after the suite")
@@ -69,9 +70,9 @@ func parse(args []string) (options, error) {
 		return o, err
 	}
 	o.suite = flags.Args()
-	for _, path := range []*string{&o.tools, &o.crds, &o.out, &o.suiteOptions} {
+	for _, path := range []*string{&o.tools, &o.crds, &o.out, &o.suiteOptions, &o.rights} {
 		if *path == "" {
-			return o, errors.New("-tools, -crds, -out and -options are needed: use conformance/run")
+			return o, errors.New("-tools, -crds, -out, -options and -rights are needed: use conformance/run")
 		}
 		absolute, err := filepath.Abs(*path)
 		if err != nil {
@@ -84,7 +85,7 @@ func parse(args []string) (options, error) {
 
 // inside is the whole run, in the namespaces.
 func inside(ctx context.Context, o options) (code int, err error) {
-	if err := errors.Join(os.RemoveAll(o.out), os.MkdirAll(filepath.Join(o.out, "manifests"), 0o755)); err != nil {
+	if err := errors.Join(os.RemoveAll(o.out), os.MkdirAll(o.out, 0o755)); err != nil {
 		return 1, err
 	}
 	logf := progress()

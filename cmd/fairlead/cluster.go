@@ -5,10 +5,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 
+	"github.com/fairlead-gateway/fairlead/internal/admin"
 	"github.com/fairlead-gateway/fairlead/internal/config"
 	"github.com/fairlead-gateway/fairlead/internal/eureka"
+	"github.com/fairlead-gateway/fairlead/internal/provider"
 )
 
 // openCluster makes the reader of the Eureka cluster that c names.
@@ -72,6 +75,18 @@ func (g *gateway) instances() func() []*eureka.Instance {
 		return nil
 	}
 	return g.source.Instances
+}
+
+// kubernetesState reads how the Kubernetes cluster fares; nil: there is none.
+func (g *gateway) kubernetesState() func() admin.KubernetesState {
+	if g.kubernetes == nil {
+		return nil
+	}
+	return func() admin.KubernetesState {
+		s := g.kubernetes.State()
+		programmed := slices.ContainsFunc(g.manager.Status(), func(p provider.Status) bool { return p.Name == g.objects.Name() && p.Sets > 0 })
+		return admin.KubernetesState{Ready: s.Ready && programmed, Age: s.Age, Writes: s.Writes, Unread: len(s.Unread)}
+	}
 }
 
 // clusterStatus reads how the cluster fares; nil: there is none.

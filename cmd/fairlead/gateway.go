@@ -31,24 +31,25 @@ import (
 // A gateway is everything that one configuration makes, wired together. startGateway builds
 // it in order, once; stop ends it.
 type gateway struct {
-	started   *config.Config // constant: what addresses and directories were taken from
-	log       *slog.Logger
-	logQueue  *logQueue // of log
-	level     *slog.LevelVar
-	accessLog *accesslog.Logger
-	registry  *eureka.Registry     // nil: off
-	cluster   *eureka.Cluster      // nil: there is none
-	source    *eureka.Merged       // of both; nil: both are off
-	provider  *eureka.Provider     // nil: off
-	objects   *kubernetes.Provider // nil: there is no source of Gateway API objects
-	manager   *provider.Manager
-	prober    *upstream.Prober
-	server    *proxy.Server
-	users     atomic.Pointer[auth.Users]    // of admin
-	defaults  atomic.Pointer[config.Config] // what the provider reads anew at Refresh
-	dialer    atomic.Pointer[upstream.Dialer]
-	keys      *auth.KeyCache // of issuers of tokens
-	keypair   *proxy.Keypair // the registry's certificate; nil: off
+	started    *config.Config // constant: what addresses and directories were taken from
+	log        *slog.Logger
+	logQueue   *logQueue // of log
+	level      *slog.LevelVar
+	accessLog  *accesslog.Logger
+	registry   *eureka.Registry     // nil: off
+	cluster    *eureka.Cluster      // nil: there is none
+	source     *eureka.Merged       // of both; nil: both are off
+	provider   *eureka.Provider     // nil: off
+	objects    *kubernetes.Provider // nil: there is no source of Gateway API objects
+	kubernetes *kubernetes.Cluster  // that objects come from; nil: they do not come from one
+	manager    *provider.Manager
+	prober     *upstream.Prober
+	server     *proxy.Server
+	users      atomic.Pointer[auth.Users]    // of admin
+	defaults   atomic.Pointer[config.Config] // what the provider reads anew at Refresh
+	dialer     atomic.Pointer[upstream.Dialer]
+	keys       *auth.KeyCache // of issuers of tokens
+	keypair    *proxy.Keypair // the registry's certificate; nil: off
 
 	registryListener net.Listener
 	registryTLS      *tls.Config
@@ -138,7 +139,7 @@ func (g *gateway) build(c *config.Config, objects openObjects, stdout io.Writer)
 	g.manager.OnSwap(func(t *route.Table) { g.server.Program(t) })
 	g.server.Admin = admin.New(admin.Options{
 		Sessions: &g.server.Sessions, Moves: g.server, Revoke: g.server.Revoke, Table: g.manager.Table, Pool: pool, Users: g.users.Load, Stopping: g.server.Stopping,
-		Registry: g.registry, Instances: g.instances(), Cluster: g.clusterStatus(), Objects: g.statuses,
+		Registry: g.registry, Instances: g.instances(), Cluster: g.clusterStatus(), Objects: g.statuses, Kubernetes: g.kubernetesState(),
 		Metrics: g.metrics(pool), Version: buildVersion(), Log: g.log,
 	})
 	settings, err := reloadable(c, g.keys, g.log)
@@ -201,6 +202,10 @@ func (g *gateway) openObjects(c *config.Config, pool *upstream.Pool, objects ope
 	if g.provider != nil {
 		g.provider.After = g.objects.RegistryChanged
 	}
+	if cluster, ok := source.(*kubernetes.Cluster); ok {
+		g.kubernetes = cluster // it is read once it runs
+		return nil
+	}
 	return g.objects.Load()
 }
 
@@ -214,7 +219,7 @@ func (g *gateway) store(c *config.Config) {
 func (g *gateway) translation() kubernetes.Options {
 	c := g.defaults.Load()
 	o := translationOf(c)
-	o.Reserved = reserved(g.started)
+	o.Reserved, o.AnyClass = reserved(g.started), !g.started.Kubernetes.Enabled
 	if g.source != nil {
 		o.Eureka = func(id string) ([]upstream.Spec, map[string]int, route.Policy, bool) {
 			return eureka.Endpoints(g.source.Instances(), id, c.Defaults)

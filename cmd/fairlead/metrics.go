@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/fairlead-gateway/fairlead/internal/metrics"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
@@ -13,6 +14,12 @@ func (g *gateway) metrics(pool *upstream.Pool) http.Handler {
 	from := metrics.Sources{
 		Counts: g.server.Counts, Table: g.manager.Table, Pool: pool, LinesLost: g.accessLog.Dropped, Cluster: g.clusterStatus(),
 		Version: v.Version, Commit: v.Commit,
+	}
+	if g.kubernetes != nil {
+		from.Kubernetes = func() (time.Duration, bool) {
+			s := g.kubernetes.State()
+			return s.Age, s.Writes
+		}
 	}
 	if g.registry != nil {
 		from.Registry, from.Peers = g.registry.Stats, g.registry.Peers

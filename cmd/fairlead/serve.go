@@ -43,6 +43,14 @@ func (w *whatToServe) load() (*config.Config, error) {
 // objects is where Gateway API objects come from; nil: nowhere. log gets notices of what is skipped; nil: nobody does.
 func (w *whatToServe) objects(c *config.Config, log *slog.Logger) (kubernetes.Source, error) {
 	switch {
+	case c.Kubernetes.Enabled && len(w.To)+len(c.Manifests) > 0:
+		return nil, errors.New("objects come from one place: kubernetes.enabled goes without manifests and without --to")
+	case c.Kubernetes.Enabled:
+		cluster, err := kubernetes.NewCluster(c.Kubernetes, log)
+		if err != nil {
+			return nil, c.ErrorAt("kubernetes.kubeconfig", err, "")
+		}
+		return cluster, nil
 	case len(w.To) > 0 && len(c.Manifests) > 0:
 		return nil, errors.New("--to goes without manifests: add an HTTPRoute to them instead")
 	case len(w.To) > 0:
@@ -56,7 +64,7 @@ func (w *whatToServe) objects(c *config.Config, log *slog.Logger) (kubernetes.So
 // translationOf is how objects are translated under a configuration, but for what only a running gateway knows.
 func translationOf(c *config.Config) kubernetes.Options {
 	o := kubernetes.Options{
-		AnyClass: true, PortOffset: c.Kubernetes.PortOffset, ProbeFromPods: c.Kubernetes.ProbeFromPods, Defaults: c.Defaults,
+		AnyClass: !c.Kubernetes.Enabled, PortOffset: c.Kubernetes.PortOffset, ProbeFromPods: c.Kubernetes.ProbeFromPods, Defaults: c.Defaults,
 	}
 	o.Addresses, _ = netip.ParsePrefix(c.Kubernetes.AddressPool) // the configuration has been checked
 	return o

@@ -20,22 +20,23 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
-// Options are what the endpoints read. All are required but Instances, Registry, Cluster and Objects.
+// Options are what the endpoints read. All are required but Instances, Registry, Cluster, Kubernetes and Objects.
 type Options struct {
-	Sessions  *proxy.Sessions
-	Moves     Moves
-	Revoke    func(*proxy.Revocation) (proxy.Revoked, error)
-	Table     func() *route.Table
-	Pool      *upstream.Pool
-	Users     func() *auth.Users          // who may use the protected endpoints; a reload may change it
-	Stopping  func() bool                 // true once the gateway shuts down: health turns 503
-	Instances func() []*eureka.Instance   // of all registries; nil: there is none
-	Registry  *eureka.Registry            // of them, the gateway's own; nil: it has none
-	Cluster   func() eureka.ClusterStatus // the Eureka cluster that is read; nil: there is none
-	Objects   func() any                  // the statuses of the Gateway API objects, as JSON is made of them; nil: there are none
-	Metrics   http.Handler                // in Prometheus' format
-	Version   Version
-	Log       *slog.Logger
+	Sessions   *proxy.Sessions
+	Moves      Moves
+	Revoke     func(*proxy.Revocation) (proxy.Revoked, error)
+	Table      func() *route.Table
+	Pool       *upstream.Pool
+	Users      func() *auth.Users          // who may use the protected endpoints; a reload may change it
+	Stopping   func() bool                 // true once the gateway shuts down: health turns 503
+	Instances  func() []*eureka.Instance   // of all registries; nil: there is none
+	Registry   *eureka.Registry            // of them, the gateway's own; nil: it has none
+	Cluster    func() eureka.ClusterStatus // the Eureka cluster that is read; nil: there is none
+	Kubernetes func() KubernetesState      // how the cluster fares that the objects come from; nil: there is none
+	Objects    func() any                  // the statuses of the Gateway API objects, as JSON is made of them; nil: there are none
+	Metrics    http.Handler                // in Prometheus' format
+	Version    Version
+	Log        *slog.Logger
 }
 
 // Version says which build runs.
@@ -149,9 +150,16 @@ func (s *server) health(w http.ResponseWriter, _ *http.Request) {
 	if s.Stopping() {
 		status, code = "OUT_OF_SERVICE", http.StatusServiceUnavailable
 	}
+	composite := object{}
+	if s.Kubernetes != nil {
+		cluster := s.Kubernetes()
+		composite["kubernetes"] = cluster.view()
+		if !cluster.Ready { // nothing of it is served yet: clients are better off elsewhere
+			status, code = "OUT_OF_SERVICE", http.StatusServiceUnavailable
+		}
+	}
 	services, gateways, discovery := []string{"gateway"}, 1, "DOWN"
 	catalog := "DOWN"
-	composite := object{}
 	if s.Instances != nil {
 		discovery = "UP"
 		for _, in := range s.Instances() {

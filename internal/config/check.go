@@ -34,7 +34,6 @@ func check(c *Config) Errors {
 	k.limits()
 	k.registry()
 	k.cluster()
-	k.later()
 	k.kubernetes()
 	k.users("auth.basic", c.Auth.Basic)
 	for _, wrong := range c.Auth.JWT.Check() {
@@ -352,18 +351,20 @@ func (k *checker) cluster() {
 	}
 }
 
-// later refuses what a later version will do.
-func (k *checker) later() {
-	const hint = "remove it"
-	if k.c.Kubernetes.Enabled {
-		k.add("kubernetes.enabled", errUnavailable, hint)
-	}
-}
-
 func (k *checker) kubernetes() {
 	c := k.c.Kubernetes
 	if c.PortOffset < 0 || c.PortOffset > maxPortOffset {
 		k.add("kubernetes.portOffset", fmt.Errorf("%d: want 0 to %d", c.PortOffset, maxPortOffset), "")
+	}
+	if c.Enabled && len(k.c.Manifests) > 0 {
+		k.add("manifests", errors.New("objects come from the cluster: kubernetes.enabled is true"), "remove one of the two")
+	}
+	if key, err := c.Check(); err != nil {
+		hint := ""
+		if key == "kubeconfig" || key == "enabled" {
+			hint = "name a kubeconfig that this user may read, or run in a pod with a service account"
+		}
+		k.add("kubernetes."+key, err, hint)
 	}
 	if c.AddressPool == "" {
 		return

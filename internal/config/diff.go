@@ -7,7 +7,11 @@ import (
 )
 
 // restartKeys are the keys that are read once, at start, and the sections all of whose keys are.
-var restartKeys = []string{"gateway.listeners", "gateway.cookieKeyFile", "limits.headerBytes", "registry", "eureka", "accessLog", "log.format", "dataDir", "manifests"}
+var restartKeys = []string{
+	"gateway.listeners", "gateway.cookieKeyFile", "limits.headerBytes", "registry", "eureka", "accessLog", "log.format", "dataDir", "manifests",
+	"kubernetes.enabled", "kubernetes.kubeconfig", "kubernetes.context", "kubernetes.namespaces", "kubernetes.leaderElection",
+	"kubernetes.leaseName", "kubernetes.leaseNamespace", "kubernetes.publishService",
+}
 
 // reloadedKeys are the exceptions.
 var reloadedKeys = []string{"registry.forgetAfter", "registry.auth.users", "registry.auth.usersFile"}

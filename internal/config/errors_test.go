@@ -102,12 +102,6 @@ func TestErrors(t *testing.T) {
 			"      |   ^",
 			"fairlead: hint: remove the key",
 		)},
-		{"section of a later version", "kubernetes: {enabled: true}", lines(
-			"f.yaml:1:23: kubernetes.enabled: not available in this version",
-			"    1 | kubernetes: {enabled: true}",
-			"      |                       ^",
-			"fairlead: hint: remove it",
-		)},
 		{"ways without what they need", "defaults: {auth: [basic, bearer]}", lines(
 			`f.yaml:1:12: defaults.auth: "basic": auth.basic has no users, so nobody could come in`,
 			"    1 | defaults: {auth: [basic, bearer]}",
@@ -145,6 +139,16 @@ func TestErrors(t *testing.T) {
 			"    1 | auth: {jwt: {issuers: [{issuer: a, jwksUri: 'https://id.example/', algorithms: [RS256, HS256, none]}]}}",
 			"      |                                                                                               ^",
 			"fairlead: hint: "+hintValue,
+		)},
+		{"kubeconfig", "kubernetes: {enabled: true, kubeconfig: /nowhere/config}\nmanifests: [.]", lines(
+			"f.yaml:1:41: kubernetes.kubeconfig: stat /nowhere/config: no such file or directory",
+			"    1 | kubernetes: {enabled: true, kubeconfig: /nowhere/config}",
+			"      |                                         ^",
+			"fairlead: hint: name a kubeconfig that this user may read, or run in a pod with a service account",
+			"fairlead: f.yaml:2:1: manifests: objects come from the cluster: kubernetes.enabled is true",
+			"    2 | manifests: [.]",
+			"      | ^",
+			"fairlead: hint: remove one of the two",
 		)},
 		{"address of a cluster", "eureka:\n  serviceUrls: [\"http://h/\", \"ftp://me:secret@h/\"]\n", lines(
 			"f.yaml:2:30: eureka.serviceUrls[1]: scheme \"ftp\": want http or https",

@@ -105,7 +105,7 @@ func (t *translation) albVerify(policy *albv1.BackendTLSPolicy, v *albv1.Backend
 	if !t.granted(albv1.Group, "BackendTLSPolicy", policy.Namespace, "", "Secret", name.Namespace, name.Name) {
 		return &refusal{albv1.ReasonRefNotPermitted, notPermitted("BackendTLSPolicy", policy.Namespace, "Secret", name).message}
 	}
-	secret := t.secrets[name]
+	secret := t.secret(name)
 	if secret == nil {
 		return bad("there is no Secret %s", name)
 	}

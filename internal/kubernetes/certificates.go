@@ -117,7 +117,7 @@ func (t *translation) keyPair(fromKind, fromNamespace string, ref *gatewayv1.Sec
 	if !t.granted(gatewayv1.GroupName, fromKind, fromNamespace, "", "Secret", name.Namespace, name.Name) {
 		return nil, notPermitted(fromKind, fromNamespace, "Secret", name)
 	}
-	secret := t.secrets[name]
+	secret := t.secret(name)
 	if secret == nil {
 		return nil, refusef(invalid, "there is no Secret %s", name)
 	}

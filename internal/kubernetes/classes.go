@@ -9,7 +9,7 @@ const apiVersion = "v1.6.3"
 
 // supportedFeatures are those of the Gateway API v1.6.3, both channels, whose conformance tests Fairlead is built to pass:
 // everything but the features of a service mesh. In ascending order, as GatewayClassStatus asks. GatewayInfrastructure is
-// absent: it speaks of objects that are made in a cluster, and from files none are.
+// absent: it speaks of objects that a controller makes for a Gateway, and none are made.
 var supportedFeatures = []gatewayv1.FeatureName{
 	"BackendTLSPolicy",
 	"BackendTLSPolicySANValidation",

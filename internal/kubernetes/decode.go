@@ -28,6 +28,7 @@ type objectDecoder struct {
 	name    string // "HTTPRoute default/web"
 	version string // "v1alpha2"
 	secret  bool   // no value of it may be shown
+	lenient bool   // fields that are not known are left out: an API server has let them pass
 	steps   []step // where in it
 	structs []structFrame
 }
@@ -206,6 +207,8 @@ func (d *objectDecoder) structValue(n *yaml.Node, v reflect.Value, plan *typePla
 		d.steps = append(d.steps, step{field: key.Value})
 		defer func() { d.steps = d.steps[:len(d.steps)-1] }()
 		switch {
+		case !known && d.lenient:
+			return
 		case !known:
 			d.unknownField(key, plan)
 			return

@@ -132,7 +132,7 @@ func (t *translation) caBundle(fromKind, fromNamespace string, ref *gatewayv1.Ob
 	if ref.Kind == "Secret" {
 		return t.caSecret(name)
 	}
-	m := t.configMaps[name]
+	m := t.configMap(name)
 	if m == nil {
 		return nil, badBundle("there is no ConfigMap %s", name)
 	}
@@ -145,7 +145,7 @@ func (t *translation) caBundle(fromKind, fromNamespace string, ref *gatewayv1.Ob
 
 // caSecret is the bundle of CA certificates of a Secret.
 func (t *translation) caSecret(name types.NamespacedName) ([]byte, *refusal) {
-	s := t.secrets[name]
+	s := t.secret(name)
 	if s == nil {
 		return nil, badBundle("there is no Secret %s", name)
 	}

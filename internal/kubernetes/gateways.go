@@ -160,7 +160,9 @@ func (t *translation) gatewayStatus(gw *gateway) gatewayv1.GatewayStatus {
 	}
 	status := gatewayv1.GatewayStatus{AttachedListenerSets: &attached}
 	for _, a := range gw.addresses {
-		if a.refusal == nil {
+		if a.refusal == nil && t.Publish && !a.ip.IsValid() {
+			status.Addresses = append(status.Addresses, t.Published...)
+		} else if a.refusal == nil {
 			kind := a.kind
 			status.Addresses = append(status.Addresses, gatewayv1.GatewayStatusAddress{Type: &kind, Value: a.value()})
 		}
@@ -184,7 +186,11 @@ func (t *translation) gatewayStatus(gw *gateway) gatewayv1.GatewayStatus {
 	default:
 		say(&c, gatewayv1.GatewayConditionAccepted, true, gatewayv1.GatewayReasonAccepted, "the Gateway is served")
 	}
-	unless(&c, gw.programmed(), gatewayv1.GatewayConditionProgrammed, gatewayv1.GatewayReasonProgrammed, "configured")
+	programmed := gw.programmed()
+	if programmed == nil && len(gw.addresses) > 0 && len(status.Addresses) == 0 {
+		programmed = refuse(gatewayv1.GatewayReasonAddressNotAssigned, "the Service of kubernetes.publishService has no address yet")
+	}
+	unless(&c, programmed, gatewayv1.GatewayConditionProgrammed, gatewayv1.GatewayReasonProgrammed, "configured")
 	unless(&c, gw.resolved(), gatewayv1.GatewayConditionResolvedRefs, gatewayv1.GatewayReasonResolvedRefs, "every reference is resolved")
 	if where := gw.insecure(); where != "" {
 		say(&c, gatewayv1.GatewayConditionInsecureFrontendValidationMode, true, gatewayv1.GatewayReasonConfigurationChanged,

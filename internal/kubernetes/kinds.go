@@ -28,6 +28,8 @@ type servedKind struct {
 	versions    []string // that are read, the newest first
 	cluster     bool     // has no namespace
 	label       bool     // its names are labels of DNS, not subdomains
+	named       bool     // of a cluster, only those that others refer to are read
+	labels      string   // of a cluster, what those that are read have
 
 	// kind and version under which the object is kept.
 	as metav1.TypeMeta
@@ -72,9 +74,9 @@ var servedKinds = func() map[[2]string]*servedKind {
 		kindOfSet(gatewayXGroup, "XBackendTrafficPolicy",
 			func(s *Set) *[]*gatewayx.XBackendTrafficPolicy { return &s.BackendTraffic }, "v1alpha1"),
 		kindOfSet("", "Service", func(s *Set) *[]*corev1.Service { return &s.Services }, "v1").labelled(),
-		kindOfSet("discovery.k8s.io", "EndpointSlice", func(s *Set) *[]*discoveryv1.EndpointSlice { return &s.EndpointSlices }, "v1"),
-		kindOfSet("", "Secret", func(s *Set) *[]*corev1.Secret { return &s.Secrets }, "v1"),
-		kindOfSet("", "ConfigMap", func(s *Set) *[]*corev1.ConfigMap { return &s.ConfigMaps }, "v1"),
+		kindOfSet("discovery.k8s.io", "EndpointSlice", func(s *Set) *[]*discoveryv1.EndpointSlice { return &s.EndpointSlices }, "v1").having(discoveryv1.LabelServiceName),
+		kindOfSet("", "Secret", func(s *Set) *[]*corev1.Secret { return &s.Secrets }, "v1").onlyNamed(),
+		kindOfSet("", "ConfigMap", func(s *Set) *[]*corev1.ConfigMap { return &s.ConfigMaps }, "v1").onlyNamed(),
 		kindOfSet("", "Namespace", func(s *Set) *[]*corev1.Namespace { return &s.Namespaces }, "v1").clusterWide().labelled(),
 		kindOfSet(albv1.Group, "HealthCheckPolicy", func(s *Set) *[]*albv1.HealthCheckPolicy { return &s.ALBHealthCheckPolicies }, "v1"),
 		kindOfSet(albv1.Group, "RoutePolicy", func(s *Set) *[]*albv1.RoutePolicy { return &s.ALBRoutePolicies }, "v1"),
@@ -104,6 +106,16 @@ func (k servedKind) clusterWide() servedKind {
 
 func (k servedKind) labelled() servedKind {
 	k.label = true
+	return k
+}
+
+func (k servedKind) onlyNamed() servedKind {
+	k.named = true
+	return k
+}
+
+func (k servedKind) having(label string) servedKind {
+	k.labels = label
 	return k
 }
 

@@ -279,17 +279,20 @@ func (m *merging) skip(o *object, place string) {
 	}
 }
 
-// finish adds the namespaces that objects are in and that no file has: in a cluster there would be no object without its
+// finish completes the set.
+func (m *merging) finish() { addNamespaces(m.set, m.taken) }
+
+// addNamespaces adds the namespaces that objects are in and that the source does not have: there is no object without its
 // namespace, and the label that names it is what selectors mean.
-func (m *merging) finish() {
+func addNamespaces(set *Set, taken map[objectKey]string) {
 	have := map[string]bool{"": true}
-	for key := range m.taken {
+	for key := range taken {
 		if key.kind == "Namespace" {
 			have[key.name] = true
 		}
 	}
 	var missing []string
-	for key := range m.taken {
+	for key := range taken {
 		if !have[key.namespace] {
 			have[key.namespace] = true
 			missing = append(missing, key.namespace)
@@ -302,6 +305,6 @@ func (m *merging) finish() {
 			ObjectMeta: metav1.ObjectMeta{Name: name, Generation: 1},
 		}
 		labelNamespace(ns)
-		m.set.Namespaces = append(m.set.Namespaces, ns)
+		set.Namespaces = append(set.Namespaces, ns)
 	}
 }

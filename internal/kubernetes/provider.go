@@ -98,16 +98,25 @@ func (p *Provider) Statuses() []Status {
 func (p *Provider) Run(ctx context.Context, publish func(route.Set)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if c := p.cluster(); c != nil {
+		defer c.Wait() // after cancel
+		defer cancel()
+	}
 	changes := p.Source.Changes(ctx)
 	p.mu.Lock()
 	loaded := p.set != nil
 	p.mu.Unlock()
 	if !loaded {
-		if err := p.Load(); err != nil {
+		switch err := p.Load(); {
+		case err == nil:
+			loaded = true
+		case !errors.Is(err, errNotRead):
 			return err
 		}
 	}
-	publish(p.translate().Set)
+	if loaded {
+		publish(p.translate().Set)
+	}
 	look := time.NewTicker(lingerFor / 2)
 	defer look.Stop()
 	for {
@@ -122,12 +131,17 @@ func (p *Provider) Run(ctx context.Context, publish func(route.Set)) error {
 			if !ok {
 				return fmt.Errorf("%s: no more changes", p.Name())
 			}
-			if err := p.Load(); err != nil {
+			if err := p.Load(); errors.Is(err, errNotRead) {
+				continue
+			} else if err != nil {
 				logRefused(p.Log, err)
 				continue
 			}
+			loaded = true
 		}
-		publish(p.translate().Set)
+		if loaded {
+			publish(p.translate().Set)
+		}
 	}
 }
 
@@ -155,24 +169,25 @@ func (p *Provider) Translate() (*Result, error) {
 	return p.translate(), nil
 }
 
+// cluster is the Source if it is a Cluster, else nil.
+func (p *Provider) cluster() *Cluster {
+	c, _ := p.Source.(*Cluster)
+	return c
+}
+
+// wantRounds bounds how often a set is translated because it refers to something that had not been read.
+const wantRounds = 3
+
 // translate makes the newest set a result, and takes over what it says.
 func (p *Provider) translate() *Result {
-	o := p.Options()
-	p.mu.Lock()
-	set := p.set
-	o.Pool, o.Unbound, o.Cache = p.Pool, p.unbound, &p.cache
-	p.mu.Unlock()
-	asked := false
-	if registry := o.Eureka; registry != nil {
-		o.Eureka = func(id string) ([]upstream.Spec, map[string]int, route.Policy, bool) {
-			asked = true
-			return registry(id)
+	r, asked := p.translateOnce()
+	c := p.cluster()
+	for range wantRounds {
+		if c == nil || !c.want(r.wanted) || p.Load() != nil {
+			break
 		}
+		r, asked = p.translateOnce()
 	}
-
-	began := time.Now()
-	r := Translate(set, o)
-	p.Log.Debug("objects translated", "listeners", len(r.Set.Listeners), "took", time.Since(began))
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -180,7 +195,32 @@ func (p *Provider) translate() *Result {
 	p.statuses, p.eureka = r.Statuses, asked
 	p.services.use(&r.Set, time.Now())
 	p.say(r)
+	if c != nil {
+		c.writer.report(r.Statuses)
+	}
 	return r
+}
+
+// translateOnce makes the newest set a result, and tells whether the registry was asked.
+func (p *Provider) translateOnce() (r *Result, asked bool) {
+	o := p.Options()
+	p.mu.Lock()
+	set := p.set
+	o.Pool, o.Unbound, o.Cache = p.Pool, p.unbound, &p.cache
+	p.mu.Unlock()
+	if c := p.cluster(); c != nil {
+		o.Published, o.Publish = c.published()
+	}
+	if registry := o.Eureka; registry != nil {
+		o.Eureka = func(id string) ([]upstream.Spec, map[string]int, route.Policy, bool) {
+			asked = true
+			return registry(id)
+		}
+	}
+	began := time.Now()
+	r = Translate(set, o)
+	p.Log.Debug("objects translated", "listeners", len(r.Set.Listeners), "took", time.Since(began))
+	return r, asked
 }
 
 // say logs what is wrong, once as long as it is.

@@ -56,6 +56,9 @@ type Set struct {
 	// Skipped are the kinds that were found and are not served, in the order of their first objects.
 	Skipped []Skipped
 
+	// Refused are objects that the source has left out, since they cannot be read.
+	Refused []Problem
+
 	places map[metav1.Object]string // file:line
 }
 

@@ -3,6 +3,8 @@ package kubernetes
 import (
 	"net/netip"
 
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
 	"github.com/fairlead-gateway/fairlead/internal/route"
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
@@ -28,6 +30,11 @@ type Options struct {
 	// Defaults is the operator's policy (`defaults:`), under all RoutePolicies.
 	Defaults route.Policy
 
+	// Published are the addresses that the status of a Gateway shows where it is bound on every interface; nil: 0.0.0.0.
+	// Publish says that it shows them even if there are none.
+	Published []gatewayv1.GatewayStatusAddress
+	Publish   bool
+
 	// ProbeFromPods takes probes from the readinessProbe of a service's pods.
 	ProbeFromPods bool
 
@@ -51,6 +58,8 @@ type Result struct {
 	Set      route.Set
 	Statuses []Status  // of every object that has one, in a fixed order
 	Problems []Problem // in a fixed order
+
+	wanted map[objectKey]bool // Secrets and ConfigMaps that were looked for, whether they are there or not
 }
 
 // Translate says what a set of objects means: listeners and routes, and what became of each object. It depends on its arguments

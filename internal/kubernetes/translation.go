@@ -56,6 +56,7 @@ func newTranslation(set *Set, o Options) *translation {
 		t.Cache = new(Cache)
 	}
 	t.Cache.begin()
+	t.result.Problems = append(t.result.Problems, set.Refused...)
 	for _, s := range set.EndpointSlices {
 		name := types.NamespacedName{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]}
 		t.slices[name] = append(t.slices[name], s)
@@ -65,6 +66,25 @@ func newTranslation(set *Set, o Options) *translation {
 	}
 	t.readPolicies()
 	return t
+}
+
+// secret is the Secret of that name, which the referring object may refer to; nil: there is none.
+func (t *translation) secret(name types.NamespacedName) *corev1.Secret {
+	t.want("Secret", name)
+	return t.secrets[name]
+}
+
+// configMap is the ConfigMap of that name; nil: there is none.
+func (t *translation) configMap(name types.NamespacedName) *corev1.ConfigMap {
+	t.want("ConfigMap", name)
+	return t.configMaps[name]
+}
+
+func (t *translation) want(kind string, name types.NamespacedName) {
+	if t.result.wanted == nil {
+		t.result.wanted = map[objectKey]bool{}
+	}
+	t.result.wanted[objectKey{"", kind, name.Namespace, name.Name}] = true
 }
 
 func byName[T metav1.Object](objects []T) map[types.NamespacedName]T {

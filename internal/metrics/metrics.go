@@ -17,7 +17,7 @@ import (
 	"github.com/fairlead-gateway/fairlead/internal/upstream"
 )
 
-// Sources are what is read. All are required but Registry, Peers and Cluster.
+// Sources are what is read. All are required but Registry, Peers, Cluster and Kubernetes.
 type Sources struct {
 	Counts    func() proxy.Counts
 	Table     func() *route.Table
@@ -26,6 +26,10 @@ type Sources struct {
 	Registry  func() eureka.Stats         // of the embedded registry; nil: there is none
 	Peers     func() []eureka.PeerStatus  // of the embedded registry; nil: there are none
 	Cluster   func() eureka.ClusterStatus // the Eureka cluster that is read; nil: there is none
+
+	// Kubernetes tells how old is what is known of the cluster that objects come from, and whether this gateway writes their
+	// statuses; nil: there is none.
+	Kubernetes func() (age time.Duration, writes bool)
 
 	Version, Commit string // of the build
 }
@@ -105,6 +109,9 @@ var (
 	peerLag    = gauge("registry_peer_lag_seconds", "How long the oldest change waits that a peer is still to be told of.", "peer")
 	peerQueue  = gauge("registry_peer_backlog", "Instances that a peer is still to be told of.", "peer")
 	clusterAge = gauge("eureka_age_seconds", "How old is what is known of the Eureka cluster that is read.")
+
+	kubernetesAge    = gauge("kubernetes_age_seconds", "For how long the API server that objects come from has not been reached.")
+	kubernetesWrites = gauge("kubernetes_writes_statuses", "Whether this gateway is the one that writes the statuses of objects.")
 )
 
 // Describe implements prometheus.Collector: what there is depends on the routes.
@@ -139,6 +146,15 @@ func (r reader) Collect(to chan<- prometheus.Metric) {
 		if read := r.Cluster().Read; !read.IsZero() {
 			out.tell(clusterAge, time.Since(read).Seconds())
 		}
+	}
+	if r.Kubernetes != nil {
+		age, writes := r.Kubernetes()
+		out.tell(kubernetesAge, age.Seconds())
+		told := 0.0
+		if writes {
+			told = 1
+		}
+		out.tell(kubernetesWrites, told)
 	}
 }
 
