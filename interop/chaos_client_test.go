@@ -20,7 +20,7 @@ import (
 // What a client waits for, at most.
 const (
 	chaosOpening = wait             // the answer to its handshake
-	chaosFinish  = 12 * time.Second // the last answers
+	chaosFinish  = 30 * time.Second // the last answers
 	chaosSilence = 5 * time.Second  // an answer, before it sends more although its numbers are all in flight
 )
 

@@ -38,7 +38,7 @@ func TestChaosHerd(t *testing.T) {
 	})
 	stop := make(chan struct{})
 	running := c.playAs(total, stop, "reconnect")
-	waitFor(t, "every session", time.Minute, nil, func() error {
+	waitFor(t, "every session", 2*wait, nil, func() error {
 		for _, p := range c.clients {
 			p.mu.Lock()
 			last := p.last

@@ -143,11 +143,11 @@ func (c *chaosInstance) tell(client *http.Client, method, registry, app, mode st
 	body := ""
 	if method == http.MethodPost {
 		body = fmt.Sprintf(`{"instance": {"instanceId": %q, "app": %q, "vipAddress": %q, "hostName": %q, "ipAddr": %q, "status": "UP",
-			"port": {"$": %s, "@enabled": true}, "leaseInfo": {"durationInSecs": 6, "renewalIntervalInSecs": 1},
+			"port": {"$": %s, "@enabled": true}, "leaseInfo": {"durationInSecs": 9, "renewalIntervalInSecs": 1},
 			"dataCenterInfo": {"@class": "com.netflix.appinfo.InstanceInfo$DefaultDataCenterInfo", "name": "MyOwn"},
 			"metadata": {"apiml.routes.ws_v1.gatewayUrl": "ws/v1", "apiml.routes.ws_v1.serviceUrl": "/",
 			"fairlead.websocket.failover": %q, "fairlead.websocket.drain": "move", "fairlead.websocket.drainWindow": "2s",
-			"fairlead.websocket.onUnhealthy": "move", "fairlead.websocket.pingInterval": "1s", "fairlead.websocket.pongTimeout": "3s"}}}`,
+			"fairlead.websocket.onUnhealthy": "move", "fairlead.websocket.pingInterval": "1s", "fairlead.websocket.pongTimeout": "6s"}}}`,
 			c.id, app, strings.ToLower(app), c.host, c.host, c.port, mode)
 	} else {
 		url += "/" + c.id

@@ -28,7 +28,7 @@ const (
 
 const (
 	chaosDead  = 300 * time.Millisecond // how long an instance stays away that was killed
-	chaosQuiet = 8 * time.Second        // how long one is paused or cut off
+	chaosQuiet = 12 * time.Second       // how long one is paused or cut off
 	chaosRest  = 1500 * time.Millisecond
 	chaosHurt  = 2 // so many are hurt at the same time, at most
 )
