@@ -205,15 +205,15 @@ func openMany(t *testing.T, n int, open func() (net.Conn, error)) []net.Conn {
 	return conns
 }
 
-// settled is the resident memory of p when it has not shrunk for two seconds.
+// settled is the resident memory of p when it has not shrunk for three seconds.
 func settled(t *testing.T, p *process) int64 {
 	t.Helper()
 	least, since := p.memory(t, "VmRSS"), time.Now()
-	_ = poll(20*time.Second, []*process{p}, func() error {
+	_ = poll(30*time.Second, []*process{p}, func() error {
 		if now := p.memory(t, "VmRSS"); now < least {
 			least, since = now, time.Now()
 		}
-		if time.Since(since) < 2*time.Second {
+		if time.Since(since) < 3*time.Second {
 			return errors.New("it may shrink yet")
 		}
 		return nil
