@@ -13,28 +13,28 @@ import (
 const (
 	maxReadInstances = 100000
 	maxReadItems     = 2000000 // metadata of all instances together
-	maxReadValue     = 4 << 20 // bytes of one value: a text, or the metadata of an instance
+	maxReadValue     = 2 << 20 // bytes of one value: a text, or the metadata of an instance
 	maxReadMembers   = 1000    // of one instance in JSON
 	readAhead        = 64 << 10
 )
 
-// valueReader ends a JSON document with an error where one value, or the space before it, is longer than maxReadValue: its decoder
-// keeps all of a value, and of what is small when compressed.
+// valueReader ends a JSON document with an error where one value, or the space before it, is longer than most, in bytes: its decoder
+// keeps all of a value, however little it was when compressed.
 type valueReader struct {
-	in      io.Reader
-	decoder *json.Decoder // that reads from here
-	read    int64
+	in         io.Reader
+	decoder    *json.Decoder // that reads from here
+	read, most int64
 }
 
-func newValueReader(in io.Reader) *json.Decoder {
-	v := &valueReader{in: in}
+func newValueReader(in io.Reader, most int64) *json.Decoder {
+	v := &valueReader{in: in, most: most}
 	v.decoder = json.NewDecoder(v)
 	return v.decoder
 }
 
 func (v *valueReader) Read(p []byte) (int, error) {
-	if v.read-v.decoder.InputOffset() > maxReadValue {
-		return 0, fmt.Errorf("byte %d: a value of more than %d bytes", v.decoder.InputOffset(), maxReadValue)
+	if v.read-v.decoder.InputOffset() > v.most {
+		return 0, fmt.Errorf("byte %d: a value of more than %d bytes", v.decoder.InputOffset(), v.most)
 	}
 	n, err := v.in.Read(p[:min(len(p), readAhead)])
 	v.read += int64(n)
@@ -107,7 +107,7 @@ func (r *applicationsReader) finish(name string, instances []*Instance) {
 
 // readJSON reads {"applications":…}; {"application":…} too.
 func (r *applicationsReader) readJSON(in io.Reader) error {
-	d := newValueReader(in)
+	d := newValueReader(in, maxReadValue)
 	err := members(d, false, func(key string) error {
 		if key != "applications" {
 			return r.member(d, key)
@@ -243,7 +243,7 @@ func elements(d *json.Decoder, f func(open bool) error) error {
 // readXML reads <applications>, or one <application>.
 func (r *applicationsReader) readXML(in io.ByteReader) error {
 	var instances []*Instance
-	root, err := parseXML(in, func(up, e *element) (bool, error) {
+	root, err := parseXML(in, maxReadValue, func(up, e *element) (bool, error) {
 		switch {
 		case up.name == "application" && e.name == "instance":
 			var f xmlReader

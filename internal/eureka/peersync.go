@@ -27,7 +27,7 @@ func (p *peer) send(ctx context.Context, body []byte) (answers []batchAnswer, er
 
 // readAnswers reads {"responseList":[{"statusCode":200,"responseEntity":{…}}]}.
 func readAnswers(in io.Reader) (answers []batchAnswer, err error) {
-	d := newValueReader(in)
+	d := newValueReader(in, maxReadValue)
 	err = members(d, false, func(key string) error {
 		if key != "responseList" {
 			return skip(d)

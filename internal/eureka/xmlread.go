@@ -13,19 +13,18 @@ import (
 const (
 	maxXMLDepth         = 16
 	maxInstanceElements = 2*maxMapItems + 100
-	maxXMLPart          = maxReadValue // bytes of a tag with its attributes, or of a text
 )
 
 // partReader ends a document with an error where one part of it is too long: a decoder keeps all of it, and of each attribute more than
 // it is long. Whoever takes the parts sets left.
 type partReader struct {
 	io.ByteReader
-	left int
+	left, most int
 }
 
 func (p *partReader) ReadByte() (byte, error) {
 	if p.left--; p.left < 0 {
-		return 0, fmt.Errorf("a tag or a text of more than %d bytes", maxXMLPart)
+		return 0, fmt.Errorf("a tag or a text of more than %d bytes", p.most)
 	}
 	return p.ByteReader.ReadByte()
 }
@@ -64,16 +63,17 @@ func (e *element) value(name string) string {
 
 // parseXML reads a document into elements. Entities other than the five of XML, and document type
 // declarations, are refused: nothing is ever expanded or fetched. take, if there is one, gets each element at its end, with the
-// one around it, and says whether the element may go: then it is not kept. No more than maxInstanceElements are kept.
-func parseXML(in io.ByteReader, take func(up, e *element) (bool, error)) (*element, error) {
-	parts := &partReader{ByteReader: in}
+// one around it, and says whether the element may go: then it is not kept. No more than maxInstanceElements are kept. part bounds a
+// tag with its attributes, and a text, in bytes.
+func parseXML(in io.ByteReader, part int, take func(up, e *element) (bool, error)) (*element, error) {
+	parts := &partReader{ByteReader: in, most: part}
 	d := xml.NewDecoder(parts)
 	var root *element
 	var open []*element
 	var text [][]byte // of the open elements
 	var before []int  // elements that were kept when they began
 	for count := 0; ; {
-		parts.left = maxXMLPart
+		parts.left = part
 		tok, err := d.RawToken()
 		if errors.Is(err, io.EOF) {
 			break
@@ -122,8 +122,8 @@ func parseXML(in io.ByteReader, take func(up, e *element) (bool, error)) (*eleme
 			}
 		case xml.CharData:
 			if n := len(text) - 1; n >= 0 {
-				if text[n] = append(text[n], t...); len(text[n]) > maxXMLPart {
-					return nil, fmt.Errorf("a text of more than %d bytes", maxXMLPart)
+				if text[n] = append(text[n], t...); len(text[n]) > part {
+					return nil, fmt.Errorf("a text of more than %d bytes", part)
 				}
 			} else if len(bytes.TrimSpace(t)) > 0 {
 				return nil, errors.New("text outside the root element")
@@ -150,7 +150,7 @@ type xmlReader struct{ err error }
 
 // parseXMLInstance reads <instance>.
 func parseXMLInstance(data []byte) (*Instance, error) {
-	root, err := parseXML(bytes.NewReader(trimMark(data)), nil)
+	root, err := parseXML(bytes.NewReader(trimMark(data)), maxReadValue, nil)
 	if err != nil {
 		return nil, err
 	}
