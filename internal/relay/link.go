@@ -276,7 +276,7 @@ func (l *link) record(p []byte, own, parked bool) {
 		return
 	}
 	k.add(p)
-	const most = mediumBuffer - websocket.MaxHeld
+	const most = mediumBuffer - readAt
 	l.medium = !pinned && len(p) > smallKeep && len(p) <= most && l.s.client.plain()
 }
 
