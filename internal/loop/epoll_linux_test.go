@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,57 @@ func TestStaleEvent(t *testing.T) {
 		t.Error("not closed after the batch")
 	}
 	s2.Abort()
+}
+
+// Whatever comes due while the loop stalls, what has come by then is read first, in however many batches.
+func TestStall(t *testing.T) {
+	l := engine(t, Options{Loops: 1}).Loop()
+	type guarded struct {
+		timer *Timer
+		outer net.Conn
+	}
+	all := make([]guarded, 2*batchSize+10)
+	told := make(chan bool, len(all))
+	for i := range all {
+		outer, inner := tcpPair(t)
+		defer outer.Close()
+		g := &all[i]
+		g.outer = outer
+		on(t, l, func() {
+			s := Attach(l, inner)
+			g.timer = l.NewTimer(func() { told <- false })
+			s.Handle(handler(func(ev Events) {
+				if ev&Readable == 0 {
+					return
+				}
+				var buf [8]byte
+				if n, _ := s.Read(buf[:]); n > 0 {
+					g.timer.Stop()
+					told <- true
+				}
+			}))
+		})
+	}
+	on(t, l, func() {
+		for i := range all {
+			all[i].timer.Reset(tickTime)
+			if _, err := all[i].outer.Write([]byte("x")); err != nil {
+				t.Error(err)
+			}
+		}
+		for time.Since(l.start) < all[len(all)-1].timer.Due()+2*tickTime { // a stall
+			runtime.Gosched()
+		}
+	})
+	late := 0
+	for range all {
+		if !wait(t, told) {
+			late++
+		}
+	}
+	if late > 0 {
+		t.Errorf("of %d streams %d were judged before what had come was read", len(all), late)
+	}
 }
 
 // A short read tells that there is no more, without another system call; an end that came with it is not missed.

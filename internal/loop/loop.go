@@ -151,8 +151,8 @@ func (l *Loop) do(h Handler) {
 	h.Ready(l, 0)
 }
 
-// Clock is how long the loop has existed, at the moment at which the running task, or with a poller the running batch of
-// events, began to ask for it. It is never 0, and steps of the system's clock do not move it. On the loop only.
+// Clock is how long the loop has existed, at the moment at which the running task began to ask for it, or with a poller at which the
+// running batch of events was taken. It is never 0, and steps of the system's clock do not move it. On the loop only.
 func (l *Loop) Clock() time.Duration {
 	if l.now == 0 {
 		l.now = max(time.Since(l.start), 1)

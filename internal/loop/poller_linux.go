@@ -15,6 +15,10 @@ import (
 // batchSize is how many events are taken at once.
 const batchSize = 256
 
+// patientBatches is how many batches there are to one look at the timers while each of them is full: behind a stall of the
+// process no timer judges a stream whose bytes have come, but are in a later batch, unless 16,384 others are before it.
+const patientBatches = 64
+
 // A poller is the thread of a Loop: one epoll instance, edge-triggered, and all that its streams share. But for wake,
 // everything is owned by the loop.
 type poller struct {
@@ -28,6 +32,7 @@ type poller struct {
 	fins  []*socket // to be shut down for writing at the end of the batch
 	dead  []int32   // descriptors to close at the end of the batch
 	ended bool
+	full  int   // batches in a row that were full, modulo patientBatches
 	brisk bool  // the last wait was short
 	stale int64 // events that came for a slot which has changed hands
 
@@ -110,14 +115,18 @@ func (l *Loop) pollRun() {
 	}
 	for !p.ended {
 		n := l.wait()
-		l.now = 0
+		began := max(time.Since(l.start), 1)
+		l.now = began
 		l.runQueued() // before the events: what is asked of a session comes before what arrives after that
 		for i := range n {
 			p.dispatch(&p.events[i])
 		}
 		l.greet()
-		if p.timers.count > 0 {
-			p.timers.run(l.Clock())
+		if p.full = (p.full + 1) % patientBatches; n < batchSize {
+			p.full = 0
+		}
+		if p.timers.count > 0 && p.full == 0 {
+			p.timers.run(began) // what has come due since then waits until all that has come by then is read
 		}
 		p.runReady()
 		p.bury()
