@@ -22,7 +22,8 @@ const (
 	fullEvery     = 10 * time.Minute  // the hash counts statuses only: what else was missed is found so
 	doubtFor      = 90 * time.Second  // one lease
 	leaveTimeout  = 5 * time.Second
-	maxTold       = 1000 // problems of instances that are remembered as logged
+	leaveGrace    = time.Second // for the call that is under way when the gateway leaves
+	maxTold       = 1000        // problems of instances that are remembered as logged
 	renewInterval = 30 * time.Second
 )
 
@@ -178,17 +179,18 @@ func (c *Cluster) keepRegistered(ctx context.Context) {
 	if c.own == nil {
 		return
 	}
-	staying, end := context.WithCancel(ctx) // a call that hangs must not keep the gateway from stopping
+	staying, end := context.WithCancel(ctx)
 	defer end()
 	go func() {
 		select {
-		case <-c.leaving:
+		case <-c.leaving: // a registration that is cut off may come to the server behind its end; but one that hangs is not waited for
+			sleep(staying, nil, leaveGrace)
 			end()
 		case <-staying.Done():
 		}
 	}()
 	at, registered, wait := 0, false, true
-	for failed := 0; wait; wait = sleep(staying, nil, pause(renewInterval, failed)) {
+	for failed := 0; wait; wait = sleep(staying, c.leaving, pause(renewInterval, failed)) {
 		err := c.try(&at, func(client *Client) error { return c.announce(staying, client, registered) })
 		was := registered
 		if registered = err == nil; registered {

@@ -18,7 +18,6 @@ import (
 type fakeServer struct {
 	*Registry
 	*httptest.Server
-	seen chan string // method and path of what was asked, for those who wait
 
 	mu     sync.Mutex // guards the following
 	asked  []string
@@ -26,7 +25,7 @@ type fakeServer struct {
 }
 
 func newFakeServer(t *testing.T) *fakeServer {
-	f := &fakeServer{Registry: NewRegistry(Config{}, quiet()), seen: make(chan string, 1000)}
+	f := &fakeServer{Registry: NewRegistry(Config{}, quiet())}
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		what := r.Method + " " + strings.TrimPrefix(r.URL.Path, "/eureka/")
 		f.mu.Lock()
@@ -36,7 +35,6 @@ func newFakeServer(t *testing.T) *fakeServer {
 		if answer == nil || !answer(w, r) {
 			f.Handler().ServeHTTP(w, r)
 		}
-		f.seen <- what
 	}))
 	t.Cleanup(f.Close)
 	return f
@@ -258,9 +256,7 @@ func TestClusterRegisters(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
-	for what := ""; what != "POST apps/GATEWAY"; what = <-one.seen {
-		_ = what // until the server has answered the registration
-	}
+	eventually(t, func() string { return "not registered" }, func() bool { return c.Status().Registered })
 	c.Leave(t.Context())
 	if one.one(key) != nil || c.Status().Registered {
 		t.Error("still registered")

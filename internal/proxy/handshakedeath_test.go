@@ -120,9 +120,9 @@ func TestDeathInHandshake(t *testing.T) {
 		doomed.next(d)
 		a.cut()
 		eventually(t, "no session at a", func() bool { return at(0).Sessions() == 0 && at(1).Sessions()+at(2).Sessions() == 2 })
-		at(1).Drain(true)
 		p.say("two")
 		p.hear(to + " two")
+		at(1).Drain(true) // not before: it would have the session go on
 		_ = p.Close(ws.StatusNormalClosure, "")
 		eventually(t, "one session", func() bool { return at(1).Sessions() == 0 && at(2).Sessions() == 1 })
 	}
@@ -130,9 +130,9 @@ func TestDeathInHandshake(t *testing.T) {
 		at(1).Drain(false)
 		doomed.next(d)
 		p := play(t, g, "/svc/ws/v1/room", nil)
-		at(1).Drain(true)
 		p.say("one")
 		p.hear(to + " one")
+		at(1).Drain(true) // not before: it would have the session go on
 		_ = p.Close(ws.StatusNormalClosure, "")
 		eventually(t, "one session", func() bool { return at(1).Sessions() == 0 && at(2).Sessions() == 1 })
 	}
