@@ -85,7 +85,8 @@ func start(t *testing.T, dir string, args ...string) *process {
 		stdout: &output{lines: make(chan string, 10000)}, stderr: &output{lines: make(chan string, 10000)},
 	}
 	p.cmd.Dir = dir
-	p.cmd.Env = append(os.Environ(), asCommand+"=1")
+	p.cmd.Env = append(os.Environ(), asCommand+"=1",
+		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // else the race detector has each of them end a second late
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
